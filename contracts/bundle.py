@@ -1,0 +1,207 @@
+"""A bundle: everything the edge needs to run one model, in one signed file.
+
+A plain tar (POSIX ustar) of `manifest.json`, `signature.json` and the members that the manifest lists with their
+digests. The same inputs give the same bytes, and only those bytes are accepted: a reader packs the members again and
+compares, so that no byte of the file can differ, headers and padding included.
+"""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from contracts.errors import BundleError, DigestError, UnsignedError, UntrustedKeyError
+from contracts.features import FeatureSchema, require_schema
+from contracts.keys import SigningKey, TrustedKeys
+from contracts.phases import Phase, ThreatModel
+from contracts.telemetry.manifest import Name, Sha256
+from contracts.telemetry.rows import Count
+from contracts.telemetry.storage import read_file, sha256, write_file
+
+MANIFEST, SIGNATURE = "manifest.json", "signature.json"
+MAX_BUNDLE = 64 << 20
+_REDO = "build or download the bundle again"
+
+MemberName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,79}$")]
+"""Flat, lower case: no member can leave the folder that it is unpacked into."""
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Digest and size of one member."""
+
+    sha256: Sha256
+    bytes: Count
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One form of the compiled model: which runtime runs it, and for which machine if it is native code."""
+
+    runtime: Literal["tflite", "treelite-native", "treelite-gtil"]
+    member: MemberName
+    machine: str | None = None
+
+
+class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a bundle holds, and what it was made from."""
+
+    format: Literal[1]
+    name: Name
+    build_id: str
+    architecture: str
+    threat_model: ThreatModel
+    schema_hash: Sha256
+    phases: tuple[Phase, ...]
+    channels: tuple[str, ...]
+    view: Literal["summary", "tensor"]
+    artifacts: tuple[Artifact, ...]
+    members: dict[MemberName, Member]
+    abstain_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    """How far a golden vector's probabilities may be off on another machine."""
+    recipe: str
+    seed: int
+    corpus_digest: Sha256
+    split_digest: Sha256
+    versions: dict[str, str]
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ed25519 over the manifest's bytes. `key` is the id of the public key; `signature` is hexadecimal."""
+
+    algorithm: Literal["Ed25519"]
+    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
+    signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
+
+
+class Bundle(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that was read, and passed every check. `key` is the name of the trusted key, None if unsigned."""
+
+    path: Path
+    manifest: BundleManifest
+    digest: str
+    members: dict[str, bytes]
+    key: str | None
+
+
+def write_bundle(path: Path, manifest: BundleManifest, members: dict[str, bytes], key: SigningKey | None) -> str:
+    """Write a bundle; its manifest's `members` are made anew. Returns the manifest's sha256. Raises `StorageError`."""
+    manifest = msgspec.structs.replace(
+        manifest,
+        members={name: Member(sha256=sha256(data), bytes=len(data)) for name, data in sorted(members.items())},
+    )
+    head = msgspec.json.encode(manifest, order="sorted")
+    files = {MANIFEST: head, **members}
+    if key is not None:
+        signature = Signature(algorithm="Ed25519", key=key.id, signature=key.sign(head).hex())
+        files[SIGNATURE] = msgspec.json.encode(signature, order="sorted")
+    write_file(path, _pack(files))
+    return sha256(head)
+
+
+def read_bundle(
+    path: Path, *, schema: FeatureSchema, trust: TrustedKeys | None, allow_unsigned: bool = False
+) -> Bundle:
+    """Read and verify a bundle, before anything in it is used.
+
+    Raises `MissingError`, `TornError`, `BundleError`, `DigestError`, `UnsignedError`, `UntrustedKeyError`,
+    `SchemaMismatchError`.
+    """
+    files = _unpack(path, read_file(path, MAX_BUNDLE))
+    head = files.pop(MANIFEST, None)
+    if head is None:
+        raise BundleError(path, f"no {MANIFEST}", expected="a Phasewatch bundle", remedy=_REDO)
+    key = _vouched(path, head, files.pop(SIGNATURE, None), trust, allow_unsigned)
+    try:
+        manifest = msgspec.json.decode(head, type=BundleManifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"{path}:{MANIFEST}", str(error), expected="a bundle manifest of format 1", remedy=_REDO
+        ) from None
+    for name in sorted(files.keys() ^ manifest.members.keys()):
+        found = "is not listed in the manifest" if name in files else "is missing"
+        raise BundleError(path, f"member {name} {found}", expected="the members that were signed", remedy=_REDO)
+    for name, member in manifest.members.items():
+        found = sha256(files[name])
+        if found != member.sha256:
+            raise DigestError(
+                f"{path}:{name}", f"sha256 {found[:12]}…", expected=f"{member.sha256[:12]}…", remedy=_REDO
+            )
+    require_schema(manifest.schema_hash, schema, f"bundle {manifest.name}")
+    return Bundle(path=path, manifest=manifest, digest=sha256(head), members=files, key=key)
+
+
+def _vouched(
+    path: Path, head: bytes, signature: bytes | None, trust: TrustedKeys | None, allow_unsigned: bool
+) -> str | None:
+    """The name of the trusted key that signed the manifest; None if unsigned bundles are allowed."""
+    if signature is None:
+        if allow_unsigned:
+            return None
+        raise UnsignedError(
+            path,
+            "not signed",
+            expected="a signature by a trusted key",
+            remedy="build it with a key, or run it all the same with --allow-unsigned",
+        )
+    try:
+        said = msgspec.json.decode(signature, type=Signature)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BundleError(
+            f"{path}:{SIGNATURE}", str(error), expected="an Ed25519 signature", remedy=_REDO
+        ) from None
+    name = trust.name_of(said.key) if trust else None
+    if trust is None or name is None:
+        if allow_unsigned:
+            return None
+        raise UntrustedKeyError(
+            path,
+            f"signed by key {said.key}",
+            expected="a key of the trust folder",
+            remedy="put the maker's .pub file there if you trust them",
+        )
+    if not trust.verify(said.key, bytes.fromhex(said.signature), head):
+        raise BundleError(
+            f"{path}:{MANIFEST}", f"the signature by {name} does not fit", expected="the signed bytes", remedy=_REDO
+        )
+    return name
+
+
+def _pack(files: dict[str, bytes]) -> bytes:
+    """A deterministic ustar archive: members in order of name, no times, no owners."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in sorted(files.items()):
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(data), 0o644
+            archive.addfile(entry, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def _unpack(path: Path, data: bytes) -> dict[str, bytes]:
+    """The files of an archive that `_pack` could have made. Raises `BundleError`."""
+    files: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+            for entry in archive:
+                file = archive.extractfile(entry) if entry.isreg() else None
+                if file is None:
+                    raise BundleError(path, f"{entry.name!r} is not a plain file", expected="plain files", remedy=_REDO)
+                files[entry.name] = file.read()
+    except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
+        raise BundleError(path, f"not a whole tar ({error})", expected="a Phasewatch bundle", remedy=_REDO) from None
+    try:
+        same = _pack(files) == data
+    except (tarfile.TarError, ValueError, UnicodeError):
+        same = False
+    if not same:
+        raise BundleError(
+            path,
+            "bytes that its members do not account for",
+            expected="exactly the archive that was packed",
+            remedy=_REDO,
+        )
+    return files

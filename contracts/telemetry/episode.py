@@ -1,0 +1,186 @@
+"""An episode on disk: one reader, one writer, plain or zstd.
+
+    <store>/<host_id>/<episode_id>/episode.json
+    <store>/<host_id>/<episode_id>/{proc,qmp,guest,netflow,labels}.jsonl[.zst]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.errors import DigestError, LabelError, MissingError, RowError
+from contracts.phases import SOURCES, Source
+from contracts.telemetry.manifest import FileEntry, Manifest
+from contracts.telemetry.rows import ROW_TYPES, LabelRow, Row
+from contracts.telemetry.storage import compress, expand, read_file, sha256, write_file
+
+_REDO = "record the episode again, or leave it out"
+_MAX_LINE = 64 << 10
+
+_manifest_decoder = msgspec.json.Decoder(Manifest)
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {
+    **{source: msgspec.json.Decoder(row) for source, row in ROW_TYPES.items()},
+    "labels": msgspec.json.Decoder(LabelRow),
+}
+_encoder = msgspec.json.Encoder()
+
+
+class Episode(msgspec.Struct, frozen=True, kw_only=True):
+    """One recording, read and checked. A source that was never recorded is absent from `rows`."""
+
+    path: Path
+    manifest: Manifest
+    rows: dict[Source, list[Row]]
+    labels: list[LabelRow]
+
+    @property
+    def missing(self) -> tuple[Source, ...]:
+        """The sources that were not recorded."""
+        return tuple(source for source in SOURCES if source not in self.rows)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """`episode.json` of one episode. Raises `MissingError`, `RowError`."""
+    path = folder / "episode.json"
+    try:
+        manifest = _manifest_decoder.decode(read_file(path, 1 << 20))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=_REDO) from None
+    if manifest.ended_wall_ns <= manifest.started_wall_ns:
+        raise RowError(path, "ended_wall_ns not after started_wall_ns", expected="a later end", remedy=_REDO)
+    return manifest
+
+
+def read_episode(folder: Path, *, allow_missing: bool = False) -> Episode:
+    """One episode, whole: digests, row counts, the schema of every row, and the order of the labels are checked.
+
+    `allow_missing` lets an episode pass that lacks a source; its channels are then not observed.
+
+    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`.
+    """
+    manifest = read_manifest(folder)
+    if not allow_missing:
+        for source in SOURCES:
+            if manifest.file_of(source) is None:
+                raise MissingError(
+                    folder / "episode.json",
+                    f"no {source} file",
+                    expected=f"rows of {', '.join(SOURCES)}",
+                    remedy="record it again, leave it out, or say --allow-missing-source",
+                )
+    rows: dict[Source, list[Row]] = {}
+    for source in SOURCES:
+        name = manifest.file_of(source)
+        if name is not None:
+            rows[source] = _read_rows(folder / name, source, manifest.files[name])
+    name = manifest.file_of("labels")
+    labels = [] if name is None else _read_rows(folder / name, "labels", manifest.files[name])
+    if name is not None:
+        check_labels(labels, manifest, folder / name)
+    return Episode(path=folder, manifest=manifest, rows=rows, labels=labels)
+
+
+def _read_rows(path: Path, stem: str, entry: FileEntry) -> list[Any]:
+    stored = read_file(path)
+    found = sha256(stored)
+    if found != entry.sha256:
+        raise DigestError(
+            path,
+            f"sha256 {found[:12]}… over {len(stored)} bytes",
+            expected=f"{entry.sha256[:12]}… over {entry.bytes} bytes, as episode.json says",
+            remedy="copy the file again, or leave the episode out",
+        )
+    rows = decode_rows(expand(stored, path) if path.suffix == ".zst" else stored, stem, path)
+    if len(rows) != entry.rows:
+        raise RowError(path, f"{len(rows)} rows", expected=f"{entry.rows}, as episode.json says", remedy=_REDO)
+    return rows
+
+
+def decode_rows(data: bytes, stem: str, path: Path) -> list[Any]:
+    """The rows of one file: `stem` is a source or `labels`. Raises `RowError` with the line at fault."""
+    decoder = _decoders[stem]
+    try:
+        return decoder.decode_lines(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found: Exception = error
+    at = 0
+    for number, line in enumerate(data.split(b"\n"), start=1):
+        at = number
+        if len(line) > _MAX_LINE:
+            found = ValueError(f"a line of {len(line)} bytes")
+            break
+        try:
+            if line.strip():
+                decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            found = error
+            break
+    raise RowError(f"{path}:{at}", str(found), expected=f"a row of {stem}", remedy=_REDO) from None
+
+
+def check_labels(labels: Sequence[LabelRow], manifest: Manifest, path: Path) -> None:
+    """Labels lie inside their episode, one after the other. Raises `LabelError`."""
+    if not labels:
+        raise LabelError(path, "no labels", expected="a row at the start of each phase", remedy=_REDO)
+    last = manifest.started_wall_ns - 1
+    for number, label in enumerate(labels, start=1):
+        if not manifest.started_wall_ns <= label.t_wall_ns < manifest.ended_wall_ns:
+            raise LabelError(
+                f"{path}:{number}",
+                f"{label.phase} at {label.t_wall_ns}, outside the episode",
+                expected=f"a time from {manifest.started_wall_ns} to {manifest.ended_wall_ns}",
+                remedy=_REDO,
+            )
+        if label.t_wall_ns <= last:
+            raise LabelError(
+                f"{path}:{number}",
+                f"{label.phase} at {label.t_wall_ns}, not after the label before it",
+                expected="labels in order of time",
+                remedy=_REDO,
+            )
+        last = label.t_wall_ns
+
+
+def write_episode(
+    folder: Path,
+    manifest: Manifest,
+    rows: Mapping[Source, Sequence[Row]],
+    labels: Sequence[LabelRow],
+    *,
+    zstd: bool = True,
+) -> Manifest:
+    """Write an episode; `episode.json` comes last, so that an interrupted one is never taken for whole.
+
+    `manifest.files` is made anew and the manifest as written is returned. Raises `StorageError`, `LabelError`.
+    """
+    if labels:
+        check_labels(labels, manifest, folder / "labels.jsonl")
+    files: dict[str, FileEntry] = {}
+    everything: dict[str, Sequence[Row] | Sequence[LabelRow]] = {source: rows[source] for source in rows}
+    if labels:
+        everything["labels"] = labels
+    for stem, some in everything.items():
+        data = _encoder.encode_lines(some)
+        stored, name = (compress(data), f"{stem}.jsonl.zst") if zstd else (data, f"{stem}.jsonl")
+        write_file(folder / name, stored)
+        files[name] = FileEntry(sha256=sha256(stored), bytes=len(stored), rows=len(some))
+    manifest = msgspec.structs.replace(manifest, files=files)
+    write_file(folder / "episode.json", msgspec.json.format(_encoder.encode(manifest), indent=1))
+    return manifest
+
+
+def find_episodes(store: Path) -> list[Path]:
+    """The folders of a store's episodes, in order of host and id. Raises `MissingError` if there is none."""
+    found = sorted(path.parent for path in store.glob("*/*/episode.json")) if store.is_dir() else []
+    if not found:
+        raise MissingError(
+            store,
+            "an empty store" if store.is_dir() else "no such folder",
+            expected="<host_id>/<episode_id>/episode.json",
+            remedy="point at a folder of recorded episodes, such as tests/corpus",
+        )
+    return found

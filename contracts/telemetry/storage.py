@@ -1,0 +1,128 @@
+"""Bytes on disk: bounded reads that follow no link, and writes that are whole or absent."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from contracts.errors import MissingError, StorageError, TornError
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MAX_STORED = 256 << 20
+"""No stored file is read past this many bytes."""
+MAX_EXPANDED = 1 << 30
+"""No compressed file is expanded past this many bytes."""
+MAX_RATIO = 1000
+"""Honest rows compress 10 to 60 times; past this (and past 1 MiB) a frame is taken for a bomb."""
+
+
+def sha256(data: bytes) -> str:
+    """64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def read_file(path: Path, limit: int = MAX_STORED) -> bytes:
+    """The bytes of a regular file. Refuses links, and more than `limit` bytes. Raises `MissingError`, `TornError`."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise MissingError(
+            path, "no such file", expected="a regular file", remedy="copy it again from where it was recorded"
+        ) from None
+    except OSError as error:
+        found = "a symbolic link" if path.is_symlink() else f"cannot be opened ({error.strerror})"
+        raise MissingError(
+            path, found, expected="a regular file that this user may read", remedy="put the file itself there"
+        ) from None
+    with os.fdopen(fd, "rb") as file:
+        size = os.fstat(fd)
+        if not stat.S_ISREG(size.st_mode):
+            raise MissingError(
+                path, "not a regular file", expected="a regular file", remedy="put the file itself there"
+            )
+        if size.st_size > limit:
+            raise TornError(
+                path, f"{size.st_size} bytes", expected=f"at most {limit}", remedy="split it, or leave it out"
+            )
+        return file.read()
+
+
+def expand(data: bytes, path: Path) -> bytes:
+    """Decompress zstd, bounded in size and ratio. Raises `TornError`."""
+    bound = min(MAX_EXPANDED, max(1 << 20, len(data) * MAX_RATIO))
+    out = bytearray()
+    while data:
+        decompressor = zstd.ZstdDecompressor()
+        try:
+            out += decompressor.decompress(data, max_length=bound - len(out) + 1)
+        except zstd.ZstdError as error:
+            raise TornError(
+                path, f"not zstd ({error})", expected="a whole zstd file", remedy="copy it again, or leave it out"
+            ) from None
+        if len(out) > bound:
+            raise TornError(
+                path, f"expands past {bound} bytes", expected=f"a ratio under {MAX_RATIO}", remedy="leave it out"
+            )
+        if not decompressor.eof:
+            raise TornError(
+                path,
+                f"ends in the middle of a zstd frame after {len(out)} bytes of rows",
+                expected="a whole zstd file",
+                remedy="copy it again, or leave it out",
+            )
+        data = decompressor.unused_data
+    return bytes(out)
+
+
+def compress(data: bytes) -> bytes:
+    """One zstd frame with a checksum."""
+    options: dict[int, int] = {zstd.CompressionParameter.compression_level: 10, zstd.CompressionParameter.checksum_flag: 1}
+    return bytes(zstd.compress(data, options=options))
+
+
+@contextlib.contextmanager
+def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
+    """A file that appears under its name only when it is whole and on disk. Raises `StorageError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    part = Path(name)
+    try:
+        with os.fdopen(fd, "wb") as file:
+            os.fchmod(fd, mode)
+            yield file
+            file.flush()
+            os.fsync(fd)
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
+    """`writing`, for bytes already at hand."""
+    with writing(path, mode) as file:
+        file.write(data)
+
+
+def _unwritable(path: Path, error: OSError) -> StorageError:
+    return StorageError(
+        path,
+        f"cannot be written ({error.strerror})",
+        expected="a writable folder with space left",
+        remedy="free some space or choose another folder",
+    )

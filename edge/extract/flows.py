@@ -1,0 +1,121 @@
+"""Flow records on the grid, per window: only flows that had arrived by the window's end plus the settle time.
+
+A window knows less of its last seconds than a later window will know of the same seconds, so flows are gridded window
+by window. Counting is in integers; sums run in the order of arrival. One window and many give the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.channels import Channel
+from contracts.features import SECOND, FeatureSchema
+from edge.extract.columns import Columns, Ints
+
+Floats = NDArray[np.float64]
+SMALL_FLOW_PACKETS = 3
+"""A flow of so few packets never got past a handshake."""
+
+
+class FlowGrid:
+    """The flows that some windows may see, as pairs (window, flow), ordered by window and arrival."""
+
+    def __init__(self, columns: Columns, ends: Ints, schema: FeatureSchema) -> None:
+        self._shape = len(ends), schema.steps
+        self._step_ns, self._horizon = schema.step_ns, schema.flow_horizon_ns // schema.step_ns
+        self._window_ns = schema.window_ns
+        flow = dict(zip(columns.fields, columns.values, strict=True))
+        lower = ends - schema.window_ns
+        known = (
+            (columns.arrival <= ends[:, None] + schema.settle_ns)
+            & (flow["start"] < ends[:, None])
+            & (flow["end"] >= lower[:, None] - schema.window_ns)
+        )
+        self._window, chosen = np.nonzero(known)
+        self._flow = {name: column[chosen] for name, column in flow.items()}
+        self._start = self._flow["start"] - lower[self._window]  # ns since the window's start, may be negative
+        self._end = self._flow["end"] - lower[self._window]
+
+    def channel(self, channel: Channel) -> Floats:
+        """(N, T) float64 of one flow channel, before its transform."""
+        direction = self._flow["out"] == (1 if channel.direction == "out" else 0)
+        if channel.only == "syn":
+            direction &= self._flow["syn"] == 1
+        elif channel.only == "small":
+            direction &= self._flow["packets"] <= SMALL_FLOW_PACKETS
+        makers: dict[str, Callable[[NDArray[np.intp]], Floats]] = {
+            "flow_starts": self._starts,
+            "flow_volume": lambda at: self._volume(at, cast(str, channel.field)),
+            "flow_distinct": lambda at: self._distinct(at, cast(str, channel.field)),
+            "flow_duration": self._duration,
+            "flow_start_gap": self._start_gap,
+        }
+        return makers[channel.kind](np.flatnonzero(direction)) / channel.divisor
+
+    def _starts(self, at: NDArray[np.intp]) -> Floats:
+        """Flows that began in the step, per second."""
+        at = at[self._start[at] >= 0]
+        return self._sum(self._window[at], self._start[at] // self._step_ns) / (self._step_ns / SECOND)
+
+    def _volume(self, at: NDArray[np.intp], field: str) -> Floats:
+        """Bytes or packets per second; a flow spreads them evenly from its start to its end."""
+        pair, step, overlap = self._under_way(at)
+        duration = self._end[pair] - self._start[pair]
+        share = np.where(duration == 0, 1.0, overlap / np.maximum(duration, 1))
+        return self._sum(self._window[pair], step, self._flow[field][pair] * share) / (self._step_ns / SECOND)
+
+    def _duration(self, at: NDArray[np.intp]) -> Floats:
+        """Mean duration (s) of the flows under way in the step; 0 when none is."""
+        pair, step, _ = self._under_way(at)
+        count = self._sum(self._window[pair], step)
+        total = self._sum(self._window[pair], step, (self._end[pair] - self._start[pair]) / SECOND)
+        return total / np.maximum(count, 1)
+
+    def _distinct(self, at: NDArray[np.intp], field: str) -> Floats:
+        """Distinct values among the flows that began in the step or in the steps before it, back to the horizon."""
+        windows, steps = self._shape
+        began, window, value = self._start[at] // self._step_ns, self._window[at], self._flow[field][at]
+        order = np.lexsort((began, value, window))
+        began, window, value = began[order], window[order], value[order]
+        until = began + self._horizon
+        if len(at) > 1:  # the same value again: its first flow counts only until then
+            again = (window[1:] == window[:-1]) & (value[1:] == value[:-1])
+            until[:-1] = np.where(again, np.minimum(until[:-1], began[1:]), until[:-1])
+        edge = np.zeros((windows, steps + 1))
+        np.add.at(edge, (window, np.clip(began, 0, steps)), 1)
+        np.add.at(edge, (window, np.clip(until, 0, steps)), -1)
+        return np.cumsum(edge[:, :-1], axis=1)
+
+    def _start_gap(self, at: NDArray[np.intp]) -> Floats:
+        """Seconds from the last flow's start to the step's end, at most one window."""
+        windows, steps = self._shape
+        last = np.full((windows, steps), -self._window_ns, np.int64)
+        step = np.maximum(self._start[at] // self._step_ns, 0)
+        np.maximum.at(last, (self._window[at], step), self._start[at])
+        last = np.maximum.accumulate(last, axis=1)
+        step_ends = np.arange(1, steps + 1) * self._step_ns
+        return cast(Floats, np.minimum(step_ends - last, self._window_ns) / SECOND)
+
+    def _under_way(self, at: NDArray[np.intp]) -> tuple[NDArray[np.intp], Ints, Ints]:
+        """Pairs and the steps that they touch, with the overlap in ns: three arrays of one length."""
+        at = at[self._end[at] >= 0]
+        lower = np.maximum(self._start[at], 0)
+        # a flow that ends on a boundary does not touch the next step, unless it is a single moment
+        upper = np.minimum(np.maximum(self._end[at], lower + (self._start[at] == self._end[at])), self._window_ns)
+        first, beyond = lower // self._step_ns, -(-upper // self._step_ns)
+        count = np.maximum(beyond - first, 0)
+        pair = np.repeat(at, count)
+        step = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
+        overlap = np.minimum(np.repeat(upper, count), (step + 1) * self._step_ns) - np.maximum(
+            np.repeat(lower, count), step * self._step_ns
+        )
+        return pair, step, overlap
+
+    def _sum(self, window: NDArray[np.intp], step: Ints, weights: Floats | None = None) -> Floats:
+        """Add up per (window, step): (N, T)."""
+        windows, steps = self._shape
+        return np.bincount(window * steps + step, weights, windows * steps).reshape(windows, steps).astype(np.float64)
