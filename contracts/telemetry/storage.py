@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import stat
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from contracts.errors import MissingError, StorageError, TornError
+from contracts.errors import BusyError, MissingError, StorageError, TornError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -126,3 +127,21 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
         expected="a writable folder with space left",
         remedy="free some space or choose another folder",
     )
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file for as long as the block runs, against other processes. Raises `BusyError`, `StorageError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BusyError(
+                path, "another process works here", expected="to be alone", remedy="wait for it, or choose another path"
+            ) from None
+        yield

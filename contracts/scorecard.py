@@ -1,0 +1,39 @@
+"""What a bundle says of its own model: how good it was on the held-out side, and what its inputs looked like."""
+
+from __future__ import annotations
+
+import msgspec
+
+from contracts.events import Interval, Paired, ProfileScore, Share, Whole
+from contracts.phases import Phase
+
+
+class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scores of the shipped artifact (not of the model it was compiled from) on the held-out side."""
+
+    recipe: str
+    held_out: tuple[str, ...]
+    episodes: Whole
+    windows: Whole
+    macro_f1: Interval
+    model_macro_f1: Share
+    """The trained model's own, before it was compiled."""
+    argmax_agreement: Share
+    """Share of held-out windows on which artifact and model decide alike."""
+    max_probability_difference: Share
+    per_class: dict[Phase, Share]
+    per_host: dict[str, Share]
+    labels: tuple[Phase, ...]
+    confusion: tuple[tuple[Whole, ...], ...]
+    profiles: dict[str, ProfileScore]
+    untested_profiles: tuple[str, ...]
+    paired: Paired | None
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Per channel of the model's view: mean and standard deviation over the training windows' means, and importance:
+    how much the validation log loss (nats) rises when the channel is taken away."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    importance: tuple[float, ...]

@@ -1,0 +1,198 @@
+"""The agent: the only room that knows all the others.
+
+rows -> ring -> window -> runtime -> event -> outbox. Time is whatever the caller says it is, so that a replay and a
+live watch run through the same code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from contracts.events import Data, EpisodeData, encode_event, kind_of, make_event, topic
+from contracts.features import SECOND, FeatureSchema
+from contracts.phases import PHASES, Source
+from contracts.telemetry.rows import LabelRow, Row
+from edge import running
+from edge.deploy import Active
+from edge.detect import Detector, Known
+from edge.extract import Extractor, truth_of, window_ends
+from edge.health import Health
+from edge.outbox import Outbox
+from edge.ring import Ring
+
+PERF_EVERY_NS = 30 * SECOND
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is watched. Labels and an end are known for recordings only."""
+
+    mode: Literal["live", "replay"]
+    host_id: str
+    guest_id: str
+    episode_id: str
+    guest_addresses: frozenset[str]
+    sources: tuple[Source, ...]
+    started_wall_ns: int
+    ended_wall_ns: int | None = None
+    profile: str | None = None
+    sample_name: str | None = None
+    labels: Sequence[LabelRow] = ()
+
+
+class Agent:
+    """One model watching one guest after the other."""
+
+    def __init__(self, active: Active, schema: FeatureSchema, *, node: str, outbox: Outbox, health: Health) -> None:
+        self._active, self._schema, self._node = active, schema, node
+        self._outbox, self._health = outbox, health
+        self._extractor, self._detector = Extractor(schema), Detector(active, schema)
+        self._scores = running.RunningScores(active)
+        self._introduced: set[str] = set()
+        self._watch: _Watch | None = None
+
+    def begin(self, subject: Subject) -> None:
+        """Start to watch. A guest that is new here gets the bundle's scorecard first."""
+        self._watch = _Watch(subject, self._schema)
+        if subject.guest_id not in self._introduced:
+            self._introduced.add(subject.guest_id)
+            for card in running.scorecard_events(self._active):
+                self._emit(card, subject.started_wall_ns, retain=True)
+        self._emit(self._episode("started"), subject.started_wall_ns)
+
+    def feed(self, source: Source, row: Row) -> None:
+        """A row has arrived."""
+        self._now_watching.ring.append(source, row)
+
+    def advance(self, now_ns: int) -> None:
+        """The clock (Unix ns) stands at `now_ns`: look at every window that has settled, in order."""
+        watch = self._now_watching
+        while (end := watch.due(now_ns)) is not None:
+            self._look(watch, end)
+            if end + self._schema.settle_ns >= watch.next_perf_ns:
+                watch.next_perf_ns += PERF_EVERY_NS
+                self._emit_perf(end + self._schema.settle_ns)
+
+    def end(self) -> None:
+        """The recording is over, or the guest is gone."""
+        watch = self._now_watching
+        at = max(watch.last_end_ns + self._schema.settle_ns, watch.subject.ended_wall_ns or 0)
+        self._emit(self._episode("ended"), at)
+        if watch.decisions:
+            self._scores.add(watch.subject, watch.decisions)
+            for score in self._scores.events():
+                self._emit(score, at)
+        self._emit_perf(at)
+        self._watch = None
+
+    @property
+    def _now_watching(self) -> _Watch:
+        assert self._watch is not None, "begin() comes first"
+        return self._watch
+
+    def _look(self, watch: _Watch, end: int) -> None:
+        began = time.perf_counter()
+        windows = self._extractor.extract(watch.ring.columns(), np.array([end], np.int64))
+        extracted = time.perf_counter()
+        probabilities = self._detector.probabilities(windows)
+        inferred = time.perf_counter()
+        self._health.extraction.add((extracted - began) * 1000)
+        self._health.inference.add((inferred - extracted) * 1000)
+
+        live = watch.subject.mode == "live"
+        known = watch.known(end)
+        dropped, watch.dropped_before = watch.ring.dropped > watch.dropped_before, watch.ring.dropped
+        data = self._detector.event(
+            windows,
+            probabilities,
+            episode_id=watch.subject.episode_id,
+            mode=watch.subject.mode,
+            known=known,
+            # a measured time would make every replay another one
+            latency_ms=round((inferred - began) * 1000, 4) if live else None,
+            dropped=dropped,
+        )
+        self._emit(data, end + self._schema.settle_ns)
+        self._health.total.add((time.perf_counter() - began) * 1000)
+        watch.count(data.observed)
+        if known is not None:
+            watch.decisions.append((PHASES.index(known.phase), int(probabilities.argmax())))
+
+    def _episode(self, state: Literal["started", "ended"]) -> EpisodeData:
+        watch = self._now_watching
+        subject, ended = watch.subject, state == "ended"
+        return EpisodeData(
+            state=state,
+            mode=subject.mode,
+            host_id=subject.host_id,
+            guest_id=subject.guest_id,
+            episode_id=subject.episode_id,
+            profile=subject.profile,
+            sample_name=subject.sample_name,
+            bundle=self._active.ref,
+            started_wall_ns=subject.started_wall_ns,
+            ended_wall_ns=(subject.ended_wall_ns or watch.last_end_ns) if ended else None,
+            windows=watch.windows if ended else None,
+            gaps=watch.gaps if ended else None,
+        )
+
+    def _emit_perf(self, at_ns: int) -> None:
+        self._emit(self._health.report(outbox_depth=self._outbox.depth, dropped=self._outbox.dropped), at_ns)
+
+    def _emit(self, data: Data, at_ns: int, *, retain: bool = False) -> None:
+        kind, guest = kind_of(data), self._now_watching.subject.guest_id
+        event = make_event(data, node=self._node, guest=guest, t_wall_ns=at_ns, schema_hash=self._schema.hash)
+        self._outbox.put(
+            source=event.source,
+            event_id=event.id,
+            topic=topic(self._node, guest, kind),
+            qos=kind.qos,
+            retain=kind.retain and retain,
+            payload=encode_event(event),
+        )
+
+
+class _Watch:
+    """The state of one watch."""
+
+    def __init__(self, subject: Subject, schema: FeatureSchema) -> None:
+        self.subject, self._schema = subject, schema
+        self.ring = Ring(schema, subject.sources, subject.guest_addresses)
+        self.windows, self.gaps = 0, dict.fromkeys(("proc", "qmp", "guest", "netflow"), 0)
+        self.decisions: list[tuple[int, int]] = []
+        self.dropped_before = 0
+        self.last_end_ns = subject.started_wall_ns
+        self.next_perf_ns = subject.started_wall_ns + PERF_EVERY_NS
+        first = window_ends(subject.started_wall_ns, subject.started_wall_ns + 2 * schema.window_ns, schema)
+        self._next_end = int(first[0])
+
+    def due(self, now_ns: int) -> int | None:
+        """The end of the next window that has settled by now, if there is one."""
+        end = self._next_end
+        over = self.subject.ended_wall_ns is not None and end > self.subject.ended_wall_ns
+        if over or end + self._schema.settle_ns > now_ns:
+            return None
+        self._next_end += self._schema.stride_ns
+        self.last_end_ns = end
+        return end
+
+    def known(self, end: int) -> Known | None:
+        """Truth about a window, where there is any."""
+        if not self.subject.labels or self.subject.ended_wall_ns is None:
+            return None
+        ends = np.array([end], np.int64)
+        truth = truth_of(self.subject.labels, self.subject.ended_wall_ns, ends, self._schema)
+        if truth.label[0] < 0:
+            return None
+        return Known(phase=PHASES[truth.label[0]], purity=float(truth.purity[0]))
+
+    def count(self, observed: dict[Source, float]) -> None:
+        """One more window."""
+        self.windows += 1
+        for source, share in observed.items():
+            self.gaps[source] += share < 1

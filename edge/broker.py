@@ -1,0 +1,61 @@
+"""Where the broker is: `mqtt://[user@]host[:port]` or `mqtts://…`. A password comes from a file or the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from contracts.errors import ConfigError
+from contracts.telemetry.storage import read_file
+
+PASSWORD_VARIABLE = "PHASEWATCH_MQTT_PASSWORD"  # noqa: S105 - a variable's name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broker:
+    """An address and what it takes to get in. The password is in no repr and no message."""
+
+    host: str
+    port: int
+    tls: bool
+    user: str | None
+    password: str | None = field(repr=False)
+    ca_file: Path | None
+
+    @property
+    def url(self) -> str:
+        """For messages."""
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+def parse_broker(url: str, *, password_file: Path | None = None, ca_file: Path | None = None) -> Broker:
+    """Raises `ConfigError`; also for a password in the address, where every process list would show it."""
+
+    def refuse(found: str, remedy: str) -> ConfigError:
+        return ConfigError("--broker", found, expected="mqtt://[user@]host[:port]", remedy=remedy)
+
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise refuse(str(error), "correct the address") from None
+    if parts.scheme not in ("mqtt", "mqtts"):
+        raise refuse(f"scheme {parts.scheme!r}", "begin with mqtt:// or mqtts://")
+    if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise refuse("more or less than a host and a port", "give just these")
+    if parts.password is not None:
+        raise refuse("a password in the address", f"use --password-file or {PASSWORD_VARIABLE}")
+    password = os.environ.get(PASSWORD_VARIABLE)
+    if password_file is not None:
+        password = read_file(password_file, 4096).decode().rstrip("\n")
+    tls = parts.scheme == "mqtts"
+    return Broker(
+        host=parts.hostname,
+        port=port or (8883 if tls else 1883),
+        tls=tls,
+        user=parts.username,
+        password=password,
+        ca_file=ca_file,
+    )

@@ -1,0 +1,99 @@
+"""Window + model -> what the window event says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import Flag, TopChannel, WindowData
+from contracts.features import FeatureSchema
+from contracts.phases import PHASES, SOURCES, Phase, Source
+from edge.deploy import Active
+from edge.extract import Windows, summarise
+
+TOP_CHANNELS = 3
+DEGRADED_BELOW = 0.5
+"""A source of which less than this was observed makes its window degraded."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a recording knows about a window: its phase, and the share of the window that lies in it."""
+
+    phase: Phase
+    purity: float
+
+
+class Detector:
+    """One model, ready to look at windows of one schema."""
+
+    def __init__(self, active: Active, schema: FeatureSchema) -> None:
+        self._active, self._schema = active, schema
+        self._of_source: dict[Source, NDArray[np.intp]] = {
+            source: np.array([i for i, channel in enumerate(schema.channels) if channel.source == source], np.intp)
+            for source in SOURCES
+        }
+        reference = active.reference
+        self._mean, self._std = np.array(reference.mean), np.array(reference.std)
+        self._importance = np.array(reference.importance)
+
+    def probabilities(self, windows: Windows) -> NDArray[np.float32]:
+        """(K,) of the first window: channels of the model's view, summarised if it wants that."""
+        tensor = windows.tensor[:1, self._active.channels]
+        if self._active.bundle.manifest.view == "summary":
+            return self._active.runtime.predict(summarise(tensor, self._schema)[0])
+        return self._active.runtime.predict(tensor[0])
+
+    def event(
+        self,
+        windows: Windows,
+        probabilities: NDArray[np.float32],
+        *,
+        episode_id: str,
+        mode: Literal["live", "replay"],
+        known: Known | None,
+        latency_ms: float | None,
+        dropped: bool,
+    ) -> WindowData:
+        """The payload for the first window."""
+        end, active = int(windows.ends[0]), self._active
+        observed = {
+            source: round(float(windows.mask[0, at].mean()), 4) for source, at in self._of_source.items() if len(at)
+        }
+        best = int(probabilities.argmax())
+        flags: dict[Flag, bool] = {
+            "clock_step": bool(windows.clock_step[0]),
+            "degraded": min(observed.values()) < DEGRADED_BELOW,
+            "rows_dropped": dropped,
+            "unsigned_bundle": active.ref.key is None,
+        }
+        return WindowData(
+            episode_id=episode_id,
+            mode=mode,
+            bundle=active.ref,
+            start_wall_ns=end - self._schema.window_ns,
+            end_wall_ns=end,
+            probabilities={
+                phase: round(min(1.0, max(0.0, float(p))), 6) for phase, p in zip(PHASES, probabilities, strict=True)
+            },
+            decided=PHASES[best] if probabilities[best] >= active.bundle.manifest.abstain_below else None,
+            truth=known.phase if known else None,
+            purity=round(known.purity, 4) if known else None,
+            observed=observed,
+            top_channels=self._top_channels(windows),
+            latency_ms=latency_ms,
+            flags=[flag for flag, raised in flags.items() if raised],
+        )
+
+    def _top_channels(self, windows: Windows) -> list[TopChannel]:
+        """The channels furthest from training, in standard deviations, times their importance to the model."""
+        tensor, mask = windows.tensor[0, self._active.channels], windows.mask[0, self._active.channels]
+        count = mask.sum(axis=1)
+        level = np.where(mask, tensor, 0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
+        score = np.where(count > 0, np.abs(level - self._mean) / self._std, 0) * self._importance
+        order = np.argsort(-score, kind="stable")[:TOP_CHANNELS]
+        names = self._active.bundle.manifest.channels
+        return [TopChannel(channel=names[i], score=round(float(score[i]), 6)) for i in order if score[i] > 0]

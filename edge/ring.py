@@ -1,0 +1,66 @@
+"""The last minute of rows, preallocated: what a live window is extracted from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from contracts.features import SECOND, FeatureSchema
+from contracts.phases import Source
+from contracts.telemetry.rows import Row
+from edge.extract.columns import Columns, encoder, fields_of
+
+SPAN_NS = 60 * SECOND
+CAPACITY: dict[Source, int] = {"proc": 1024, "qmp": 512, "guest": 1024, "netflow": 16384}
+
+
+class Ring:
+    """Rows of some sources, as columns. When a source overflows, its oldest rows go, and `dropped` counts them."""
+
+    def __init__(self, schema: FeatureSchema, sources: Iterable[Source], guest_addresses: frozenset[str]) -> None:
+        self.dropped = 0
+        self._lines = {source: _Line(schema, source, guest_addresses) for source in sources}
+
+    def append(self, source: Source, row: Row) -> None:
+        """Add a row that has just arrived. A row of a source that is not watched is ignored."""
+        line = self._lines.get(source)
+        if line is not None:
+            self.dropped += line.append(row)
+
+    def columns(self) -> dict[Source, Columns]:
+        """Views of what is held, per source: valid until the next `append`."""
+        return {source: line.columns() for source, line in self._lines.items()}
+
+
+class _Line:
+    """One source: an array twice the capacity, filled from the left, and moved back when it is full."""
+
+    def __init__(self, schema: FeatureSchema, source: Source, guest_addresses: frozenset[str]) -> None:
+        self._fields = fields_of(schema.channels, source)
+        self._encode = encoder(schema.channels, source, guest_addresses)
+        self._capacity = CAPACITY[source]
+        self._table = np.empty((4 + len(self._fields), 2 * self._capacity), np.int64)
+        self._first = self._end = 0
+
+    def append(self, row: Row) -> int:
+        """Returns how many rows younger than the span had to go."""
+        dropped = 0
+        if self._end == self._table.shape[1]:
+            held = self._table[:, self._first : self._end].copy()
+            self._first, self._end = 0, held.shape[1]
+            self._table[:, : self._end] = held
+        self._table[:, self._end] = self._encode(row)
+        self._end += 1
+        arrival = self._table[2]
+        oldest = arrival[self._end - 1] - SPAN_NS
+        while self._end - self._first > 1 and arrival[self._first] < oldest:
+            self._first += 1
+        if self._end - self._first > self._capacity:
+            self._first += 1
+            dropped = 1
+        return dropped
+
+    def columns(self) -> Columns:
+        table = self._table[:, self._first : self._end]
+        return Columns(table[0], table[1], table[2], table[3], self._fields, table[4:])

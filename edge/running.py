@@ -1,0 +1,100 @@
+"""Scores as events: the bundle's own scorecard, and the running score where truth is known."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from contracts.events import ConfusionData, Data, Interval, MetricsData, ProfilesData, ProfileScore
+from contracts.phases import PHASES
+from edge import scores
+from edge.deploy import Active
+
+if TYPE_CHECKING:
+    from edge.agent import Subject
+
+_SEED = 0
+
+
+def scorecard_events(active: Active) -> Iterator[Data]:
+    """What the trainer measured on its held-out side."""
+    card, ref = active.scorecard, active.ref
+    yield MetricsData(
+        basis="scorecard",
+        bundle=ref,
+        recipe=card.recipe,
+        episodes=card.episodes,
+        windows=card.windows,
+        macro_f1=card.macro_f1,
+        per_class=card.per_class,
+        per_host=card.per_host,
+        paired=card.paired,
+    )
+    yield ConfusionData(
+        basis="scorecard", bundle=ref, labels=list(card.labels), matrix=[list(line) for line in card.confusion]
+    )
+    yield ProfilesData(
+        basis="scorecard", bundle=ref, profiles=card.profiles, untested_profiles=list(card.untested_profiles)
+    )
+
+
+class RunningScores:
+    """Windows whose truth is known, by episode."""
+
+    def __init__(self, active: Active) -> None:
+        self._active = active
+        self._confusions: dict[str, np.ndarray] = {}
+        self._hosts: dict[str, str] = {}
+        self._profiles: dict[str, str] = {}
+
+    def add(self, subject: Subject, decisions: list[tuple[int, int]]) -> None:
+        """One episode's (truth, decided) pairs; the same episode again replaces its first."""
+        truth, decided = np.array(decisions, np.int64).T
+        (confusion,) = scores.confusions(truth, decided, np.zeros(len(truth), np.int64), len(PHASES))
+        self._confusions[subject.episode_id] = confusion
+        self._hosts[subject.episode_id] = subject.host_id
+        self._profiles[subject.episode_id] = subject.profile or "unknown"
+
+    def events(self) -> Iterator[Data]:
+        """Metrics, confusion and profiles as they stand."""
+        stack = np.stack(list(self._confusions.values()))
+        total = stack.sum(axis=0)
+        f1 = scores.per_class_f1(total)
+        seen = np.flatnonzero(~np.isnan(f1))
+        low, high = scores.interval(scores.bootstrap(stack, seed=_SEED)) if len(stack) > 1 else (None, None)
+        ref = self._active.ref
+        yield MetricsData(
+            basis="running",
+            bundle=ref,
+            recipe=self._active.scorecard.recipe,
+            episodes=len(stack),
+            windows=int(total.sum()),
+            macro_f1=Interval(value=float(scores.macro_f1(total)), low=low, high=high),
+            per_class={PHASES[i]: float(f1[i]) for i in seen},
+            per_host={host: float(scores.macro_f1(some)) for host, (some, _) in self._by(self._hosts).items()},
+            paired=None,
+        )
+        yield ConfusionData(
+            basis="running",
+            bundle=ref,
+            labels=[PHASES[i] for i in seen],
+            matrix=[[int(n) for n in total[i, seen]] for i in seen],
+        )
+        profiles = {
+            profile: ProfileScore(macro_f1=float(scores.macro_f1(some)), episodes=n, windows=int(some.sum()))
+            for profile, (some, n) in self._by(self._profiles).items()
+        }
+        known = {*self._active.scorecard.profiles, *self._active.scorecard.untested_profiles}
+        yield ProfilesData(
+            basis="running", bundle=ref, profiles=profiles, untested_profiles=sorted(known - profiles.keys())
+        )
+
+    def _by(self, group: dict[str, str]) -> dict[str, tuple[np.ndarray, int]]:
+        """Confusion and number of episodes per host or profile."""
+        members = defaultdict(list)
+        for episode, name in group.items():
+            members[name].append(self._confusions[episode])
+        return {name: (np.sum(some, axis=0), len(some)) for name, some in sorted(members.items())}

@@ -1,0 +1,21 @@
+"""The architectures, one file each. This tuple is the list; nothing registers itself."""
+
+from __future__ import annotations
+
+from contracts.errors import ConfigError
+from trainer.architectures.base import Architecture, FitSettings, Model
+from trainer.architectures.cnn import Cnn
+from trainer.architectures.gbt import Gbt
+
+ARCHITECTURES: tuple[Architecture, ...] = (Gbt(), Cnn())
+
+__all__ = ["ARCHITECTURES", "Architecture", "FitSettings", "Model", "architecture_named"]
+
+
+def architecture_named(name: str) -> Architecture:
+    """Raises `ConfigError` for a name that is not there."""
+    for architecture in ARCHITECTURES:
+        if architecture.name == name:
+            return architecture
+    names = ", ".join(architecture.name for architecture in ARCHITECTURES)
+    raise ConfigError("--architectures", f"no architecture {name!r}", expected=f"some of {names}", remedy="name those")

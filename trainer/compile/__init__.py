@@ -1,0 +1,1 @@
+"""Model -> artifact -> proof that the artifact behaves as the model did."""

@@ -1,0 +1,71 @@
+"""Run an artifact as the edge would, in a process of its own that never imports TensorFlow.
+
+    python -m trainer.compile.probe JOB.json      (written and read by trainer/compile/parity.py)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from contracts.bundle import Artifact
+from edge.runtimes import RUNTIMES, Runtime, TfliteRuntime
+
+FORBIDDEN = ("tensorflow", "keras", "xgboost", "pyarrow", "sklearn")
+
+
+class Job(msgspec.Struct, kw_only=True):
+    """What to run: an artifact's bytes over `windows` (an .npy file), through a TFLite interpreter if it is one."""
+
+    artifact: Artifact
+    data: str
+    windows: str
+    probabilities: str
+    classes: int
+    interpreter: str | None
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """Which runtime ran, and how long one window took (ms)."""
+
+    runtime: str
+    p50_ms: float
+    p99_ms: float
+
+
+def open_job(job: Job) -> Runtime:
+    """The runtime that the job asks for."""
+    data = Path(job.data).read_bytes()
+    if job.interpreter is not None:
+        return TfliteRuntime(data, classes=job.classes, interpreter=job.interpreter)
+    kind = next(kind for kind in RUNTIMES if kind.kind == job.artifact.runtime)
+    return kind.load(data, inputs=0, classes=job.classes)
+
+
+def main() -> None:
+    """Run the job named on the command line; the report goes to standard output."""
+    job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
+    windows = np.load(job.windows, allow_pickle=False)
+    runtime = open_job(job)
+    for window in windows[:10]:
+        runtime.predict(window)
+    took = np.empty(len(windows))
+    result = np.empty((len(windows), job.classes), np.float32)
+    for i, window in enumerate(windows):
+        start = time.perf_counter()
+        result[i] = runtime.predict(window)
+        took[i] = time.perf_counter() - start
+    loaded = [name for name in FORBIDDEN if name in sys.modules]
+    if loaded:
+        raise SystemExit(f"the probe imported {', '.join(loaded)}: it would prove nothing")
+    np.save(job.probabilities, result, allow_pickle=False)
+    p50, p99 = np.percentile(took * 1000, [50, 99])
+    sys.stdout.buffer.write(msgspec.json.encode(Report(runtime=runtime.name, p50_ms=float(p50), p99_ms=float(p99))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Store -> dataset: episodes on disk become windows in a memory-mapped Arrow file."""

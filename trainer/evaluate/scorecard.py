@@ -1,0 +1,131 @@
+"""The scorecard of one model: what the held-out side says of it, honestly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.events import Interval, Paired, ProfileScore
+from contracts.phases import PHASES, Phase
+from contracts.scorecard import Reference, Scorecard
+from edge import scores
+from trainer.architectures.base import Model, log_loss
+from trainer.corpus.dataset import Samples
+from trainer.split import Split
+
+Probabilities = NDArray[np.float32]
+K = len(PHASES)
+
+
+def by_episode(test: Samples, decided: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Confusion matrices by episode, in order of episode id: (E, K, K)."""
+    cluster = np.unique(test.episode_id.astype(str), return_inverse=True)[1].astype(np.int64)
+    return scores.confusions(test.y, decided, cluster, K)
+
+
+def f1_interval(confusions: NDArray[np.int64], seed: int) -> Interval:
+    """Macro F1 with its 95 % interval, clustered by episode; no interval from fewer than two."""
+    value = float(scores.macro_f1(confusions.sum(axis=0)))
+    if len(confusions) < 2:
+        return Interval(value=value, low=None, high=None)
+    low, high = scores.interval(scores.bootstrap(confusions, seed=seed))
+    return Interval(value=value, low=low, high=high)
+
+
+def score(test: Samples, split: Split, artifact: Probabilities, model: Probabilities, seed: int) -> Scorecard:
+    """Scores of an artifact's probabilities (N, K) on the held-out windows, beside its model's."""
+    decided, meant = artifact.argmax(axis=1), model.argmax(axis=1)
+    confusions = by_episode(test, decided)
+    total = confusions.sum(axis=0)
+    f1 = scores.per_class_f1(total)
+    seen = np.flatnonzero(~np.isnan(f1))
+    return Scorecard(
+        recipe=split.recipe,
+        held_out=split.held_out,
+        episodes=len(confusions),
+        windows=len(test.y),
+        macro_f1=f1_interval(confusions, seed),
+        model_macro_f1=float(scores.macro_f1(by_episode(test, meant).sum(axis=0))),
+        argmax_agreement=float(np.mean(decided == meant)),
+        max_probability_difference=float(np.abs(artifact - model).max()),
+        per_class={PHASES[i]: float(f1[i]) for i in seen},
+        per_host=_by_host(test, decided),
+        labels=tuple(PHASES[i] for i in seen),
+        confusion=tuple(tuple(int(n) for n in total[i, seen]) for i in seen),
+        profiles=_by_profile(test, decided),
+        untested_profiles=split.untested_profiles,
+        paired=None,
+    )
+
+
+def _by_host(test: Samples, decided: NDArray[np.int64]) -> dict[str, float]:
+    found = {}
+    for host in sorted(set(test.host_id)):
+        at = test.host_id == host
+        found[host] = float(scores.macro_f1(scores.confusions(test.y[at], decided[at], np.zeros(at.sum(), int), K)[0]))
+    return found
+
+
+def _by_profile(test: Samples, decided: NDArray[np.int64]) -> dict[str, ProfileScore]:
+    found = {}
+    for profile in sorted(set(test.profile)):
+        at = test.profile == profile
+        confusion = scores.confusions(test.y[at], decided[at], np.zeros(at.sum(), int), K)[0]
+        found[profile] = ProfileScore(
+            macro_f1=float(scores.macro_f1(confusion)),
+            episodes=len(set(test.episode_id[at])),
+            windows=int(at.sum()),
+        )
+    return found
+
+
+def compare(test: Samples, decided: Mapping[str, NDArray[np.int64]], seed: int) -> dict[str, Paired]:
+    """Each model against the best of the others, on the same resamples of episodes."""
+    if len(decided) < 2:
+        return {}
+    names = list(decided)
+    confusions = np.stack([by_episode(test, decided[name]) for name in names])
+    value = scores.macro_f1(confusions.sum(axis=1))
+    order = sorted(range(len(names)), key=lambda i: (-value[i], names[i]))
+    replicates = scores.bootstrap(confusions, seed=seed) if confusions.shape[1] > 1 else None
+    found = {}
+    for i, name in enumerate(names):
+        other = order[1] if i == order[0] else order[0]
+        low, high = (None, None) if replicates is None else scores.interval(replicates[i] - replicates[other])
+        difference = Interval(value=float(value[i] - value[other]), low=low, high=high)
+        found[name] = Paired(against=names[other], difference=difference)
+    return found
+
+
+def reference(model: Model, train: Samples, validation: Samples, channels: int) -> Reference:
+    """What the inputs looked like in training, and what the model makes of each channel.
+
+    Importance is the rise of the validation log loss when a channel is not observed.
+    """
+    width = 1 if train.x.ndim == 3 else train.x.shape[1] // channels
+    level = train.x.mean(axis=2) if train.x.ndim == 3 else train.x[:, ::width]  # a summary's first is the mean
+    whole = log_loss(model.predict(validation.x), validation.y)
+    importance = []
+    for i in range(channels):
+        blind = validation.x.copy()
+        blind[:, i * width : (i + 1) * width] = np.nan
+        importance.append(max(0.0, log_loss(model.predict(blind), validation.y) - whole))
+    mean, std = np.nan_to_num(np.nanmean(level, axis=0)), np.nan_to_num(np.nanstd(level, axis=0))
+    return Reference(
+        mean=tuple(float(v) for v in mean),
+        std=tuple(float(v) if v > 1e-6 else 1.0 for v in std),
+        importance=tuple(round(v, 6) for v in importance),
+    )
+
+
+def with_paired(card: Scorecard, paired: Paired | None) -> Scorecard:
+    """The scorecard with the comparison filled in."""
+    return msgspec.structs.replace(card, paired=paired)
+
+
+def phase_counts(y: NDArray[np.int64]) -> dict[Phase, int]:
+    """How many windows of each phase."""
+    return {phase: int(n) for phase, n in zip(PHASES, np.bincount(y, minlength=K), strict=True)}

@@ -1,0 +1,45 @@
+"""`index.json`: the bundles of one build, best first."""
+
+from __future__ import annotations
+
+import msgspec
+
+from contracts.events import Interval, Paired, Share, Whole
+from contracts.phases import ThreatModel
+
+
+class RuntimeFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """One artifact in one runtime on the machine that built it: a window's time in ms, model alone."""
+
+    runtime: str
+    p50_ms: float
+    p99_ms: float
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One bundle: `bundle` is its path below the build's folder."""
+
+    bundle: str
+    architecture: str
+    threat_model: ThreatModel
+    macro_f1: Interval
+    paired: Paired | None
+    model_macro_f1: Share
+    argmax_agreement: Share
+    max_probability_difference: Share
+    artifact_bytes: dict[str, Whole]
+    bundle_bytes: Whole
+    signed_by: str | None
+    runtimes: tuple[RuntimeFigures, ...]
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True):
+    """A build: what was held out, and the bundles by macro F1 on it."""
+
+    recipe: str
+    held_out: tuple[str, ...]
+    untested_profiles: tuple[str, ...]
+    schema_hash: str
+    corpus_digest: str
+    split_digest: str
+    bundles: tuple[Entry, ...]
