@@ -150,9 +150,7 @@ def _vouched(
     try:
         said = msgspec.json.decode(signature, type=Signature)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(
-            f"{path}:{SIGNATURE}", str(error), expected="an Ed25519 signature", remedy=_REDO
-        ) from None
+        raise BundleError(f"{path}:{SIGNATURE}", str(error), expected="an Ed25519 signature", remedy=_REDO) from None
     name = trust.name_of(said.key) if trust else None
     if trust is None or name is None:
         if allow_unsigned:

@@ -72,9 +72,7 @@ def generate_key(path: Path) -> Path:
     )
     write_file(
         public_path,
-        private.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ),
+        private.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
     )
     return public_path
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from contracts.events import Data, EpisodeData, encode_event, kind_of, make_event, topic
 from contracts.features import SECOND, FeatureSchema
-from contracts.phases import PHASES, Source
+from contracts.phases import PHASES, SOURCES, Source
 from contracts.telemetry.rows import LabelRow, Row
 from edge import running
 from edge.deploy import Active
@@ -163,7 +163,7 @@ class _Watch:
     def __init__(self, subject: Subject, schema: FeatureSchema) -> None:
         self.subject, self._schema = subject, schema
         self.ring = Ring(schema, subject.sources, subject.guest_addresses)
-        self.windows, self.gaps = 0, dict.fromkeys(("proc", "qmp", "guest", "netflow"), 0)
+        self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
         self.decisions: list[tuple[int, int]] = []
         self.dropped_before = 0
         self.last_end_ns = subject.started_wall_ns

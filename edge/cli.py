@@ -55,17 +55,13 @@ def _add_replay(commands: argparse._SubParsersAction[Parser]) -> None:
         "--speed", type=_speed, default="max", metavar="N|max", help="times as fast as recorded (default: max)"
     )
     parser.add_argument("--node", type=_node, default=_hostname(), help=f"name in topics (default: {_hostname()})")
-    parser.add_argument(
-        "--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})"
-    )
+    parser.add_argument("--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})")
     parser.add_argument("--allow-unsigned", action="store_true", help="run a bundle that no trusted key signed")
     parser.add_argument(
         "--allow-missing-source", action="store_true", help="replay episodes that lack a source (marked degraded)"
     )
     parser.add_argument("--channels", type=Path, metavar="FILE", help="a channel registry of your own (TOML)")
-    parser.add_argument(
-        "--outbox", type=Path, default=outbox_path(), metavar="FILE", help=f"default: {outbox_path()}"
-    )
+    parser.add_argument("--outbox", type=Path, default=outbox_path(), metavar="FILE", help=f"default: {outbox_path()}")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="the broker's password")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust with mqtts")
     parser.add_argument(

@@ -111,7 +111,7 @@ class MqttPublisher(Publisher):
         self._change(True, "connected")
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        self._change(False, f"connection lost ({reason})")
+        self._change(False, "stopped" if self._stopping.is_set() else f"connection lost ({reason})")
 
     def _on_connect_fail(self, _client: mqtt.Client, _data: Any) -> None:
         self._change(False, "nobody answers there")
@@ -133,7 +133,8 @@ class Drain:
     def __init__(self, outbox: Outbox, publisher: Publisher, took: Callable[[float], None]) -> None:
         """`took` is told, per event, the milliseconds from the outbox to the acknowledgement."""
         self._outbox, self._publisher, self._took = outbox, publisher, took
-        self._stop, self.fault = threading.Event(), None
+        self._stop = threading.Event()
+        self.fault: BrokerError | StorageError | None = None
         self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
         self._thread.start()
 
@@ -150,7 +151,7 @@ class Drain:
                     self._took((now - message.since_ns) / 1e6)
                 self._outbox.remove(batch)
         except BrokerError as error:
-            self.fault: BrokerError | StorageError | None = error
+            self.fault = error
         except StorageError as error:
             log.error("%s", error)
             self.fault = error

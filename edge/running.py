@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contracts.events import ConfusionData, Data, Interval, MetricsData, ProfilesData, ProfileScore
+from contracts.events import ConfusionData, Data, Interval, MetricsData, ProfileScore, ProfilesData
 from contracts.phases import PHASES
 from edge import scores
 from edge.deploy import Active
@@ -46,7 +46,7 @@ class RunningScores:
 
     def __init__(self, active: Active) -> None:
         self._active = active
-        self._confusions: dict[str, np.ndarray] = {}
+        self._confusions: dict[str, scores.Ints] = {}
         self._hosts: dict[str, str] = {}
         self._profiles: dict[str, str] = {}
 
@@ -92,7 +92,7 @@ class RunningScores:
             basis="running", bundle=ref, profiles=profiles, untested_profiles=sorted(known - profiles.keys())
         )
 
-    def _by(self, group: dict[str, str]) -> dict[str, tuple[np.ndarray, int]]:
+    def _by(self, group: dict[str, str]) -> dict[str, tuple[scores.Ints, int]]:
         """Confusion and number of episodes per host or profile."""
         members = defaultdict(list)
         for episode, name in group.items():

@@ -24,14 +24,14 @@ def confusions(truth: Ints, decided: Ints, cluster: Ints, classes: int) -> Ints:
     return np.bincount(cell, minlength=clusters * classes**2).reshape(clusters, classes, classes)
 
 
-def per_class_f1(confusion: NDArray[np.number]) -> Floats:
+def per_class_f1(confusion: Ints | Floats) -> Floats:
     """F1 of each class: (..., K, K) -> (..., K). NaN for a class that is neither true nor decided anywhere."""
     hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     total = (confusion.sum(axis=-1) + confusion.sum(axis=-2)).astype(np.float64)
     return np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=total > 0)
 
 
-def macro_f1(confusion: NDArray[np.number]) -> Floats:
+def macro_f1(confusion: Ints | Floats) -> Floats:
     """Mean F1 over the union of seen classes (true or decided), as scikit-learn's: (..., K, K) -> (...)."""
     f1 = per_class_f1(confusion)
     seen = ~np.isnan(f1)

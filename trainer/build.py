@@ -229,7 +229,8 @@ def _pack(built: list[Built], split: Split, plan: BuildPlan) -> tuple[Entry, ...
 
 
 def _decided(one: Built) -> NDArray[np.int64]:
-    return one.runs[0].probabilities.argmax(axis=1)
+    decided: NDArray[np.int64] = one.runs[0].probabilities.argmax(axis=1)
+    return decided
 
 
 def _entry(one: Built, card: Scorecard, path: Path, plan: BuildPlan) -> Entry:

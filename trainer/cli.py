@@ -42,9 +42,9 @@ def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser(
         "build",
         help="fit, compile, prove, score and pack models",
-        description="Fit models to a store of episodes, hold one host out, compile each model, prove that the artifact\n"
-        "behaves as the model did, and pack signed bundles. OUT/index.json ranks them. Started again with the same\n"
-        "OUT it keeps what is still valid.",
+        description="Fit models to a store of episodes, hold one host out, compile each model, prove that the\n"
+        "artifact behaves as the model did, and pack signed bundles. OUT/index.json ranks them. Started again with\n"
+        "the same OUT it keeps what is still valid.",
         example="trainer build tests/corpus --out build/first --architectures gbt,cnn --quick",
     )
     parser.add_argument("store", type=Path, metavar="STORE", help="folder of <host_id>/<episode_id>/episode.json")

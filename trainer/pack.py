@@ -44,9 +44,7 @@ def golden_rows(y: NDArray[np.int64]) -> NDArray[np.intp]:
     return np.concatenate([np.flatnonzero(y == phase)[:GOLDEN_PER_PHASE] for phase in np.unique(y)])
 
 
-def pack(
-    parcel: Parcel, out: Path, *, schema: FeatureSchema, split: Split, seed: int, key: SigningKey | None
-) -> Path:
+def pack(parcel: Parcel, out: Path, *, schema: FeatureSchema, split: Split, seed: int, key: SigningKey | None) -> Path:
     """Write `<architecture>-<threat model>-<build id>.bundle` into a folder. Same parcel, same bytes."""
     windows, probabilities = parcel.golden
     members = {

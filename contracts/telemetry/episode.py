@@ -1,7 +1,7 @@
 """An episode on disk: one reader, one writer, plain or zstd.
 
-    <store>/<host_id>/<episode_id>/episode.json
-    <store>/<host_id>/<episode_id>/{proc,qmp,guest,netflow,labels}.jsonl[.zst]
+<store>/<host_id>/<episode_id>/episode.json
+<store>/<host_id>/<episode_id>/{proc,qmp,guest,netflow,labels}.jsonl[.zst]
 """
 
 from __future__ import annotations

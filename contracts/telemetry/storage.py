@@ -88,7 +88,8 @@ def expand(data: bytes, path: Path) -> bytes:
 
 def compress(data: bytes) -> bytes:
     """One zstd frame with a checksum."""
-    options: dict[int, int] = {zstd.CompressionParameter.compression_level: 10, zstd.CompressionParameter.checksum_flag: 1}
+    parameter = zstd.CompressionParameter
+    options: dict[int, int] = {parameter.compression_level: 10, parameter.checksum_flag: 1}
     return bytes(zstd.compress(data, options=options))
 
 

@@ -54,12 +54,14 @@ class FlowGrid:
             "flow_duration": self._duration,
             "flow_start_gap": self._start_gap,
         }
-        return makers[channel.kind](np.flatnonzero(direction)) / channel.divisor
+        made: Floats = makers[channel.kind](np.flatnonzero(direction)) / channel.divisor
+        return made
 
     def _starts(self, at: NDArray[np.intp]) -> Floats:
         """Flows that began in the step, per second."""
         at = at[self._start[at] >= 0]
-        return self._sum(self._window[at], self._start[at] // self._step_ns) / (self._step_ns / SECOND)
+        rate: Floats = self._sum(self._window[at], self._start[at] // self._step_ns) / (self._step_ns / SECOND)
+        return rate
 
     def _volume(self, at: NDArray[np.intp], field: str) -> Floats:
         """Bytes or packets per second; a flow spreads them evenly from its start to its end."""

@@ -117,4 +117,5 @@ class Extractor:
 def _first_observed(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, T) -> (N, 1): each window's first observed value, NaN if it has none."""
     first = np.argmax(~np.isnan(values), axis=1)
-    return values[np.arange(len(values)), first][:, None]
+    found: NDArray[np.float64] = values[np.arange(len(values)), first][:, None]
+    return found

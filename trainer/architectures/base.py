@@ -15,13 +15,17 @@ from contracts.phases import PHASES
 from trainer.corpus.dataset import Samples, View
 
 
+def _in_silence(_done: int, _of: int, _news: str) -> None:
+    pass
+
+
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
     """How long to try. `progress` is called after every round or epoch with (done, of, news)."""
 
     seed: int
     quick: bool
-    progress: Callable[[int, int, str], None] = lambda done, of, news: None
+    progress: Callable[[int, int, str], None] = _in_silence
 
 
 class Model(ABC):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.phases import PHASES
 from trainer.architectures.base import Architecture, FitSettings, Model
@@ -14,6 +15,7 @@ from trainer.architectures.net import NetModel, load_net
 from trainer.corpus.dataset import Samples
 from trainer.fit import fit_net
 
+Floats = NDArray[np.float32]
 STEPS_POOLED = 5
 
 
@@ -32,7 +34,7 @@ class Cnn(Architecture):
         fit_net(net, train, validation, settings)
         return NetModel(net)
 
-    def build(self, channels: int, steps: int, mean: np.ndarray, std: np.ndarray) -> keras.Model:
+    def build(self, channels: int, steps: int, mean: Floats, std: Floats) -> keras.Model:
         """The net: (B, C, T) -> (B, K)."""
         given = keras.Input((channels, steps))
         x = Standardise(mean, std)(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xgboost as xgb
@@ -57,8 +58,8 @@ class Gbt(Architecture):
             "nthread": THREADS,
         }
 
-        class Report(xgb.callback.TrainingCallback):
-            def after_iteration(self, model: object, epoch: int, evals_log: dict[str, dict[str, list[float]]]) -> bool:
+        class Report(xgb.callback.TrainingCallback):  # type: ignore[misc]
+            def after_iteration(self, _model: object, epoch: int, evals_log: Any) -> bool:
                 loss = evals_log["validation"]["mlogloss"][-1]
                 settings.progress(epoch + 1, rounds, f"validation log loss {loss:.3f}")
                 return False

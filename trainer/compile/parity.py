@@ -88,5 +88,8 @@ def prove(name: str, run: Run, model: NDArray[np.float32], *, quantized: bool) -
     agreement = float(np.mean(run.probabilities.argmax(axis=1) == model.argmax(axis=1)))
     if agreement < NET_AGREEMENT:
         raise ParityError(
-            where, f"decides alike on {agreement:.1%}", expected=f"{NET_AGREEMENT:.0%} at least", remedy="do not ship it"
+            where,
+            f"decides like its model on {agreement:.1%} of windows",
+            expected=f"{NET_AGREEMENT:.0%} at least",
+            remedy="do not ship it",
         )

@@ -44,8 +44,8 @@ def corpus_digest(episodes: Sequence[Path], schema: FeatureSchema) -> str:
     for folder in episodes:
         manifest = read_manifest(folder)
         files = ",".join(f"{name}={entry.sha256}" for name, entry in sorted(manifest.files.items()))
-        span = f"{manifest.started_wall_ns}-{manifest.ended_wall_ns}"
-        lines.append(f"{manifest.host_id}/{manifest.episode_id} {manifest.profile} {manifest.sample_name} {span} {files}")
+        ids = f"{manifest.host_id}/{manifest.episode_id} {manifest.profile} {manifest.sample_name}"
+        lines.append(f"{ids} {manifest.started_wall_ns}-{manifest.ended_wall_ns} {files}")
     return digest_of([schema.hash, *sorted(lines)])
 
 
@@ -58,9 +58,7 @@ def extract_episode(folder: Path, *, schema: FeatureSchema, allow_missing: bool 
             folder / "episode.json", "no labels file", expected="labels to learn from", remedy="leave the episode out"
         )
     addresses = frozenset(manifest.guest_addresses)
-    columns = {
-        source: columns_of(rows, source, schema.channels, addresses) for source, rows in episode.rows.items()
-    }
+    columns = {source: columns_of(rows, source, schema.channels, addresses) for source, rows in episode.rows.items()}
     ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema)
     truth = truth_of(episode.labels, manifest.ended_wall_ns, ends, schema)
     at = np.flatnonzero(truth.label >= 0)
@@ -85,4 +83,3 @@ def _stepping(tables: Iterator[WindowTable], step: Step) -> Iterator[WindowTable
         yield table
         windows += len(table.label)
         step(f"{windows} windows")
-

@@ -1,0 +1,1 @@
+"""The demonstration: train, start a broker, replay, and show what a subscriber receives. An extra; not for a Pi."""

@@ -1,0 +1,148 @@
+"""`make demo`: from real recordings to six events, in a few minutes.
+
+    python -m edge.demo --store tests/corpus --out build/demo
+
+Builds bundles, starts a broker, replays one held-out episode per profile through the best realistic bundle, shows the
+events as a subscriber receives them, and ends with status 0 if all six kinds arrived.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+
+from contracts.cli import Parser, run
+from contracts.errors import WorkError
+from contracts.events import EVENT_KINDS, decode_event
+from contracts.keys import generate_key
+from contracts.telemetry.episode import find_episodes, read_manifest
+from edge.broker import Broker, parse_broker
+from edge.demo.broker import local_broker
+from edge.demo.listen import Listener
+from edge.demo.screen import Screen
+
+NODE = "demo"
+
+
+class _Entry(msgspec.Struct):
+    bundle: str
+    threat_model: str
+
+
+class _Index(msgspec.Struct):
+    """What the demo needs of the trainer's index.json."""
+
+    held_out: tuple[str, ...]
+    bundles: tuple[_Entry, ...]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Returns the exit status."""
+    return run("demo", _main, arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    parser = Parser(
+        prog="python -m edge.demo",
+        description="Train on real recordings, replay held-out ones, and watch the events arrive.",
+        example="make demo MOSQUITTO=/usr/sbin/mosquitto SPEED=20",
+    )
+    parser.add_argument("--store", type=Path, default=Path("tests/corpus"), help="recorded episodes")
+    parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for all that is made")
+    parser.add_argument("--speed", default="40", help="times as fast as recorded, or max (default: 40)")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--broker", metavar="URL", help="a broker that runs already (default: an embedded one)")
+    where.add_argument("--mosquitto", type=Path, metavar="PROGRAM", help="start this mosquitto instead")
+    options = parser.parse_args(arguments)
+
+    console = Console(highlight=False)
+    out: Path = options.out
+    key = _key(out / "keys")
+    _heading(console, "1. Train: gbt and cnn, each under both threat models, one host held out")
+    command = ["trainer.cli", "build", str(options.store), "--out", str(out), "--quick", "--key", str(key)]
+    _run(command, "the build")
+    index = msgspec.json.decode((out / "index.json").read_bytes(), type=_Index)
+    best = next(entry for entry in index.bundles if entry.threat_model == "realistic")
+    episodes = _one_per_profile(options.store, index.held_out)
+
+    _heading(console, f"2. Replay {len(episodes)} recordings of held-out {index.held_out[0]}, as a subscriber sees it")
+    with _broker(options.broker, options.mosquitto, out) as broker:
+        listener = Listener(broker, NODE)
+        screen = Screen(console)
+        command = ["edge.cli", "replay", *map(str, episodes), "--bundle", str(out / best.bundle)]
+        command += ["--broker", options.broker or broker.url, "--node", NODE, "--trust", str(key.parent)]
+        command += ["--speed", options.speed, "--outbox", str(out / "outbox.sqlite")]
+        with subprocess.Popen([sys.executable, "-m", *command]) as agent:
+            while agent.poll() is None:
+                _show(screen, listener, 0.2)
+            _show(screen, listener, 1.0)
+        listener.close()
+    return _summary(console, screen, out, agent.returncode)
+
+
+def _show(screen: Screen, listener: Listener, seconds: float) -> None:
+    for topic, payload in listener.heard(seconds):
+        name = topic.rpartition("/")[2]
+        if name == "availability":
+            screen.show_availability(payload.decode())
+        else:
+            screen.show(name, decode_event(payload, topic))
+
+
+def _summary(console: Console, screen: Screen, out: Path, status: int) -> int:
+    _heading(console, "3. What was seen")
+    for kind in EVENT_KINDS:
+        console.print(f"  {kind.name:<10} {screen.seen[kind.name]:>5} events", soft_wrap=True)
+    console.print(f"  {screen.duplicates} duplicates; the agent was {' -> '.join(screen.availability)}")
+    console.print(f"  decided as the labels say: {screen.agreed} of {screen.judged} windows", soft_wrap=True)
+    console.print(f"  bundles, best first: {out / 'index.json'} and {out / 'bundles'}", soft_wrap=True)
+    absent = [kind.name for kind in EVENT_KINDS if not screen.seen[kind.name]]
+    if absent or status:
+        found = f"no {', '.join(absent)} event" if absent else f"the agent ended with status {status}"
+        raise WorkError("demo", found, expected="all six kinds of event", remedy=f"see above, and {out / 'broker.log'}")
+    return 0
+
+
+@contextlib.contextmanager
+def _broker(url: str | None, mosquitto: Path | None, out: Path) -> Iterator[Broker]:
+    if url is not None:
+        yield parse_broker(url)
+        return
+    with local_broker(mosquitto, out) as address:
+        yield parse_broker(address)
+
+
+def _key(folder: Path) -> Path:
+    key = folder / "demo.key"
+    if not key.exists():
+        generate_key(key)
+    return key
+
+
+def _one_per_profile(store: Path, hosts: tuple[str, ...]) -> list[Path]:
+    chosen: dict[str, Path] = {}
+    for folder in find_episodes(store):
+        manifest = read_manifest(folder)
+        if manifest.host_id in hosts:
+            chosen.setdefault(manifest.profile, folder)
+    return list(chosen.values())
+
+
+def _run(command: list[str], what: str) -> None:
+    status = subprocess.run([sys.executable, "-m", *command], check=False).returncode
+    if status:
+        raise WorkError("demo", f"{what} ended with status {status}", expected="0", remedy="see above")
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n{text}\n{'=' * len(text)}", style="bold", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
