@@ -53,19 +53,21 @@ class Outbox:
 
     def put(self, *, source: str, event_id: str, topic: str, qos: int, retain: bool, payload: bytes) -> None:
         """Store an event. One that is waiting already (same source and id) is not stored twice."""
-        with self._lock, self._storing(), self._transaction():
-            added = self._db.execute(
-                "INSERT OR IGNORE INTO queue (source, id, topic, qos, retain, payload, since_ns)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (source, event_id, topic, qos, retain, payload, time.time_ns()),
-            ).rowcount
-            if retain:
-                self._db.execute("INSERT OR REPLACE INTO retained VALUES (?, ?)", (topic, payload))
-            self._depth += added
-            if self._depth > self._max:
-                self._db.execute("DELETE FROM queue WHERE seq = (SELECT seq FROM queue ORDER BY qos, seq LIMIT 1)")
-                self._depth -= 1
-                self.dropped += 1
+        with self._lock:
+            dropped = 0
+            with self._storing(), self._transaction():
+                added = self._db.execute(
+                    "INSERT OR IGNORE INTO queue (source, id, topic, qos, retain, payload, since_ns)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (source, event_id, topic, qos, retain, payload, time.time_ns()),
+                ).rowcount
+                if retain:
+                    self._db.execute("INSERT OR REPLACE INTO retained VALUES (?, ?)", (topic, payload))
+                if self._depth + added > self._max:
+                    self._db.execute("DELETE FROM queue WHERE seq = (SELECT seq FROM queue ORDER BY qos, seq LIMIT 1)")
+                    dropped = 1
+            self._depth += added - dropped
+            self.dropped += dropped
         with self._news:
             self._news.notify_all()
 
@@ -82,9 +84,10 @@ class Outbox:
 
     def remove(self, messages: Sequence[Message]) -> None:
         """Forget events that the broker has acknowledged."""
-        with self._lock, self._storing(), self._transaction():
-            for message in messages:
-                self._depth -= self._db.execute("DELETE FROM queue WHERE seq = ?", (message.seq,)).rowcount
+        with self._lock:
+            with self._storing(), self._transaction():
+                gone = [self._db.execute("DELETE FROM queue WHERE seq = ?", (one.seq,)).rowcount for one in messages]
+            self._depth -= sum(gone)
         with self._news:
             self._news.notify_all()
 
@@ -114,7 +117,8 @@ class Outbox:
         try:
             yield
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self._db.in_transaction:  # SQLite has rolled back by itself when the disk is full
+                self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
 

@@ -46,12 +46,11 @@ def read_file(path: Path, limit: int = MAX_STORED) -> bytes:
         raise MissingError(
             path, found, expected="a regular file that this user may read", remedy="put the file itself there"
         ) from None
+    size = os.fstat(fd)
+    if not stat.S_ISREG(size.st_mode):
+        os.close(fd)
+        raise MissingError(path, "not a regular file", expected="a regular file", remedy="put the file itself there")
     with os.fdopen(fd, "rb") as file:
-        size = os.fstat(fd)
-        if not stat.S_ISREG(size.st_mode):
-            raise MissingError(
-                path, "not a regular file", expected="a regular file", remedy="put the file itself there"
-            )
         if size.st_size > limit:
             raise TornError(
                 path, f"{size.st_size} bytes", expected=f"at most {limit}", remedy="split it, or leave it out"

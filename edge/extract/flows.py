@@ -7,7 +7,7 @@ by window. Counting is in integers; sums run in the order of arrival. One window
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from contracts.features import SECOND, FeatureSchema
 from edge.extract.columns import Columns, Ints
 
 Floats = NDArray[np.float64]
+Direction = Literal["out", "in"]
 SMALL_FLOW_PACKETS = 3
 """A flow of so few packets never got past a handshake."""
 
@@ -39,22 +40,25 @@ class FlowGrid:
         self._flow = {name: column[chosen] for name, column in flow.items()}
         self._start = self._flow["start"] - lower[self._window]  # ns since the window's start, may be negative
         self._end = self._flow["end"] - lower[self._window]
+        out = self._flow["out"]
+        self._at: dict[Direction, NDArray[np.intp]] = {"out": np.flatnonzero(out == 1), "in": np.flatnonzero(out == 0)}
+        self._touched: dict[Direction, tuple[NDArray[np.intp], Ints, Ints]] = {}
 
     def channel(self, channel: Channel) -> Floats:
         """(N, T) float64 of one flow channel, before its transform."""
-        direction = self._flow["out"] == (1 if channel.direction == "out" else 0)
+        at = self._at[channel.direction]
         if channel.only == "syn":
-            direction &= self._flow["syn"] == 1
+            at = at[self._flow["syn"][at] == 1]
         elif channel.only == "small":
-            direction &= self._flow["packets"] <= SMALL_FLOW_PACKETS
-        makers: dict[str, Callable[[NDArray[np.intp]], Floats]] = {
-            "flow_starts": self._starts,
-            "flow_volume": lambda at: self._volume(at, cast(str, channel.field)),
-            "flow_distinct": lambda at: self._distinct(at, cast(str, channel.field)),
-            "flow_duration": self._duration,
-            "flow_start_gap": self._start_gap,
+            at = at[self._flow["packets"][at] <= SMALL_FLOW_PACKETS]
+        makers: dict[str, Callable[[], Floats]] = {
+            "flow_starts": lambda: self._starts(at),
+            "flow_volume": lambda: self._volume(channel.direction, cast(str, channel.field)),
+            "flow_distinct": lambda: self._distinct(at, cast(str, channel.field)),
+            "flow_duration": lambda: self._duration(channel.direction),
+            "flow_start_gap": lambda: self._start_gap(at),
         }
-        made: Floats = makers[channel.kind](np.flatnonzero(direction)) / channel.divisor
+        made: Floats = makers[channel.kind]() / channel.divisor
         return made
 
     def _starts(self, at: NDArray[np.intp]) -> Floats:
@@ -63,19 +67,22 @@ class FlowGrid:
         rate: Floats = self._sum(self._window[at], self._start[at] // self._step_ns) / (self._step_ns / SECOND)
         return rate
 
-    def _volume(self, at: NDArray[np.intp], field: str) -> Floats:
+    def _volume(self, direction: Direction, field: str) -> Floats:
         """Bytes or packets per second; a flow spreads them evenly from its start to its end."""
-        pair, step, overlap = self._under_way(at)
+        pair, step, overlap = self._under_way(direction)
         duration = self._end[pair] - self._start[pair]
         share = np.where(duration == 0, 1.0, overlap / np.maximum(duration, 1))
-        return self._sum(self._window[pair], step, self._flow[field][pair] * share) / (self._step_ns / SECOND)
+        total = self._sum(self._window[pair], step, self._flow[field][pair] * share)
+        rate: Floats = total / (self._step_ns / SECOND)
+        return rate
 
-    def _duration(self, at: NDArray[np.intp]) -> Floats:
+    def _duration(self, direction: Direction) -> Floats:
         """Mean duration (s) of the flows under way in the step; 0 when none is."""
-        pair, step, _ = self._under_way(at)
+        pair, step, _ = self._under_way(direction)
         count = self._sum(self._window[pair], step)
         total = self._sum(self._window[pair], step, (self._end[pair] - self._start[pair]) / SECOND)
-        return total / np.maximum(count, 1)
+        mean: Floats = total / np.maximum(count, 1)
+        return mean
 
     def _distinct(self, at: NDArray[np.intp], field: str) -> Floats:
         """Distinct values among the flows that began in the step or in the steps before it, back to the horizon."""
@@ -102,8 +109,13 @@ class FlowGrid:
         step_ends = np.arange(1, steps + 1) * self._step_ns
         return cast(Floats, np.minimum(step_ends - last, self._window_ns) / SECOND)
 
-    def _under_way(self, at: NDArray[np.intp]) -> tuple[NDArray[np.intp], Ints, Ints]:
+    def _under_way(self, direction: Direction) -> tuple[NDArray[np.intp], Ints, Ints]:
         """Pairs and the steps that they touch, with the overlap in ns: three arrays of one length."""
+        if direction not in self._touched:
+            self._touched[direction] = self._steps_touched(self._at[direction])
+        return self._touched[direction]
+
+    def _steps_touched(self, at: NDArray[np.intp]) -> tuple[NDArray[np.intp], Ints, Ints]:
         at = at[self._end[at] >= 0]
         lower = np.maximum(self._start[at], 0)
         # a flow that ends on a boundary does not touch the next step, unless it is a single moment

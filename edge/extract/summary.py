@@ -15,7 +15,7 @@ def summarise(tensor: NDArray[np.float32], schema: FeatureSchema) -> NDArray[np.
     Returns (N, C * 6) float32, per channel mean, std, min, max, slope (per s, least squares) and roughness (mean
     absolute change from step to step); NaN where too few steps are observed. Sums run in float64.
     """
-    windows, _, steps = tensor.shape
+    windows, channels, steps = tensor.shape
     x = tensor.astype(np.float64)
     seen = ~np.isnan(x)
     count = seen.sum(axis=2)
@@ -42,5 +42,5 @@ def summarise(tensor: NDArray[np.float32], schema: FeatureSchema) -> NDArray[np.
     nothing = count == 0
     low[nothing] = high[nothing] = np.nan
     statistics = np.stack([mean, np.sqrt(spread / n), low, high, slope, roughness], axis=2)
-    flat: NDArray[np.float32] = statistics.reshape(windows, -1).astype(np.float32)
+    flat: NDArray[np.float32] = statistics.reshape(windows, channels * statistics.shape[2]).astype(np.float32)
     return flat

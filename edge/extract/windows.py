@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import FeatureSchema
+from contracts.channels import Channel
+from contracts.features import SECOND, FeatureSchema
 from contracts.phases import SOURCES, Source
-from edge.extract.columns import Columns, Ints
+from edge.extract.columns import Columns, Ints, fields_of
 from edge.extract.flows import FlowGrid
 from edge.extract.sampled import Grid, clock_steps, to_grid
 
@@ -46,9 +47,8 @@ class Extractor:
 
     def __init__(self, schema: FeatureSchema) -> None:
         self.schema = schema
-        self._of_source = {
-            source: [(i, c) for i, c in enumerate(schema.channels) if c.source == source] for source in SOURCES
-        }
+        self._plans = {source: _Plan.of(schema, source) for source in SOURCES if source != "netflow"}
+        self._flow_channels = [(i, c) for i, c in enumerate(schema.channels) if c.source == "netflow"]
         log = np.array([channel.transform == "log1p" for channel in schema.channels])
         self._log = np.flatnonzero(log)
 
@@ -86,32 +86,60 @@ class Extractor:
         for source, some in columns.items():
             if source == "netflow":
                 flows = FlowGrid(some, ends, schema)
-                for i, channel in self._of_source[source]:
+                for i, channel in self._flow_channels:
                     values[:, i] = flows.channel(channel)
                 continue
+            plan = self._plans[source]
             known = some.before(int(ends[-1]) + schema.settle_ns)
             grid = to_grid(known, boundaries, schema.max_age_ns[source])
-            for i, line in self._channels(source, some.fields, grid):
-                values[:, i] = line[at]
-            for i, channel in self._of_source[source]:
-                if channel.kind == "change":
-                    values[:, i] -= _first_observed(values[:, i])
+            for at_channels, lines in plan.lines(grid):
+                values[:, at_channels] = lines[:, at].swapaxes(0, 1)
+            for i in plan.changes:
+                values[:, i] -= _first_observed(values[:, i])
         logged = values[:, self._log]
         values[:, self._log] = np.copysign(np.log1p(np.abs(logged)), logged)
         return values
 
-    def _channels(
-        self, source: Source, fields: tuple[str, ...], grid: Grid
-    ) -> Iterator[tuple[int, NDArray[np.float64]]]:
-        """Each sampled channel's index and its line along the grid, (S,) float64."""
-        seconds = self.schema.step_ns / 1e9
-        for i, channel in self._of_source[source]:
-            field = fields.index(channel.field or "")
-            if channel.kind == "rate":
-                yield i, grid.increase[field] / (channel.divisor * seconds)
-            else:
-                line = grid.level[field] / channel.divisor
-                yield i, np.minimum(line, self.schema.window_ns / 1e9) if channel.clip else line
+
+@dataclass(frozen=True)
+class _Plan:
+    """Which channels one sampled source fills, from which of its fields; worked out once, not per window."""
+
+    rates: NDArray[np.intp]
+    rate_fields: NDArray[np.intp]
+    rate_divisors: NDArray[np.float64]
+    levels: NDArray[np.intp]
+    level_fields: NDArray[np.intp]
+    level_divisors: NDArray[np.float64]
+    level_limits: NDArray[np.float64]
+    changes: list[int]
+
+    @classmethod
+    def of(cls, schema: FeatureSchema, source: Source) -> _Plan:
+        fields = fields_of(schema.channels, source)
+        ours = [(i, channel) for i, channel in enumerate(schema.channels) if channel.source == source]
+        rates = [(i, channel) for i, channel in ours if channel.kind == "rate"]
+        levels = [(i, channel) for i, channel in ours if channel.kind != "rate"]
+
+        def columns(some: list[tuple[int, Channel]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+            index = np.array([i for i, _ in some], np.intp)
+            return index, np.array([fields.index(channel.field or "") for _, channel in some], np.intp)
+
+        seconds = schema.step_ns / SECOND
+        limit = {None: np.inf, "window": schema.window_ns / SECOND}
+        return cls(
+            *columns(rates),
+            np.array([channel.divisor * seconds for _, channel in rates]).reshape(-1, 1),
+            *columns(levels),
+            np.array([float(channel.divisor) for _, channel in levels]).reshape(-1, 1),
+            np.array([limit[channel.clip] for _, channel in levels]).reshape(-1, 1),
+            [i for i, channel in ours if channel.kind == "change"],
+        )
+
+    def lines(self, grid: Grid) -> Iterator[tuple[NDArray[np.intp], NDArray[np.float64]]]:
+        """Channels and their lines along the grid, (n, S) float64, in the channel's unit."""
+        yield self.rates, grid.increase[self.rate_fields] / self.rate_divisors
+        yield self.levels, np.minimum(grid.level[self.level_fields] / self.level_divisors, self.level_limits)
 
 
 def _first_observed(values: NDArray[np.float64]) -> NDArray[np.float64]:

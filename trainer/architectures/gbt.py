@@ -9,6 +9,7 @@ import numpy as np
 import xgboost as xgb
 from numpy.typing import NDArray
 
+from contracts.errors import DatasetError
 from contracts.phases import PHASES
 from trainer.architectures.base import Architecture, FitSettings, Model, class_weights
 from trainer.corpus.dataset import Samples
@@ -77,4 +78,9 @@ class Gbt(Architecture):
 
     def load(self, folder: Path) -> Model:
         """Read the booster back."""
-        return GbtModel(xgb.Booster({"nthread": THREADS}, model_file=folder / "model.ubj"))
+        path = folder / "model.ubj"
+        try:
+            return GbtModel(xgb.Booster({"nthread": THREADS}, model_file=path))
+        except (xgb.core.XGBoostError, ValueError) as error:
+            found = str(error).splitlines()[0]
+            raise DatasetError(path, f"unreadable ({found})", expected="a booster", remedy="fit it again") from None

@@ -41,6 +41,7 @@ def load_net(folder: Path, build: Build) -> NetModel:
     try:
         with np.load(path, allow_pickle=False) as file:
             channels, steps = (int(n) for n in file["shape"])
+            keras.backend.clear_session()  # layers are numbered from one again: their names end up in the artifact
             net = build(channels, steps, file["mean"], file["std"])
             net.set_weights([file[name] for name in sorted(file.files) if name.startswith("weight_")])
     except (OSError, ValueError, KeyError, EOFError) as error:

@@ -1,0 +1,69 @@
+# Every target works from a bare clone: it makes its own environment first.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The full set runs on Python 3.11 today, because of tflite-runtime; contracts and edge run on 3.11 to 3.13.
+PYTHON ?= $(firstword $(shell for p in python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p; done))
+
+STORE ?= tests/corpus
+OUT ?= build/demo
+SPEED ?= 40
+BROKER ?=
+MOSQUITTO ?=
+PYTEST_ARGS ?=
+
+.PHONY: help setup demo test lint bench system schemas lock clean
+
+help: ## this list
+	@echo "make TARGET; the targets are:"
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(READY) ## the environment alone, in .venv
+
+$(READY): constraints.txt pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 found; expected python3.11 on the PATH; install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; fi
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing the pinned packages, about a gigabyte: two minutes on a good line"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## train on real recordings, replay, and watch the six events arrive (BROKER=url, MOSQUITTO=program, SPEED=n)
+	@$(BIN)/python -m edge.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
+		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
+
+test: $(READY) system lint ## everything: linters, types, floors, and all tests (PYTEST_ARGS=…)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY) ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(READY) ## ratios against named peers, in one run
+	$(BIN)/python -m tests.bench
+
+system: ## what only the system's package manager has: mosquitto and its clients, for the tests
+	@sh tests/install-system-tools.sh
+
+schemas: $(READY) ## write docs/events anew from contracts/events.py
+	$(BIN)/python -m contracts.schemas docs/events
+
+lock: ## pin the newest versions that fit pyproject.toml (by uv, in an environment of its own)
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra test \
+		--constraint docs/lock-notes.txt --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--upgrade --quiet --output-file constraints.txt
+	build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra edge \
+		--constraint constraints.txt --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--quiet --output-file firmware-config/requirements.txt
+
+clean: ## remove what was built, and the environment
+	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,193 @@
+"""Bundles: deterministic, signed, and refused for any reason not to trust them."""
+
+from __future__ import annotations
+
+import io
+import re
+import tarfile
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from contracts import bundle as bundles
+from contracts.bundle import Artifact, BundleManifest, read_bundle, write_bundle
+from contracts.errors import (
+    BundleError,
+    ConfigError,
+    DigestError,
+    MissingError,
+    PhasewatchError,
+    SchemaMismatchError,
+    UnsignedError,
+    UntrustedKeyError,
+)
+from contracts.features import FeatureSchema
+from contracts.keys import TrustedKeys, generate_key, load_signing_key, load_trusted_keys
+from contracts.phases import PHASES
+
+MEMBERS = {"model.tflite": b"weights", "scorecard.json": b"{}"}
+
+
+@pytest.fixture
+def manifest(schema: FeatureSchema) -> BundleManifest:
+    return BundleManifest(
+        format=1,
+        name="cnn-realistic-0",
+        build_id="0",
+        architecture="cnn",
+        threat_model="realistic",
+        schema_hash=schema.hash,
+        phases=PHASES,
+        channels=("proc.cpu_user",),
+        view="tensor",
+        artifacts=(Artifact(runtime="tflite", member="model.tflite"),),
+        members={},
+        abstain_below=0.0,
+        tolerance=0.01,
+        recipe="held_out_host",
+        seed=0,
+        corpus_digest="0" * 64,
+        split_digest="0" * 64,
+        versions={},
+    )
+
+
+@pytest.fixture
+def trust(signing_key: Path) -> TrustedKeys:
+    return load_trusted_keys(signing_key.parent)
+
+
+@pytest.fixture
+def path(tmp_path: Path, manifest: BundleManifest, signing_key: Path) -> Path:
+    path = tmp_path / "x.bundle"
+    write_bundle(path, manifest, MEMBERS, load_signing_key(signing_key))
+    return path
+
+
+def test_write_bundle_twice_gives_the_same_bytes(
+    tmp_path: Path, path: Path, manifest: BundleManifest, signing_key: Path
+) -> None:
+    write_bundle(tmp_path / "y.bundle", manifest, MEMBERS, load_signing_key(signing_key))
+    assert (tmp_path / "y.bundle").read_bytes() == path.read_bytes()
+
+
+def test_read_bundle_gives_members_and_the_keys_name(path: Path, schema: FeatureSchema, trust: TrustedKeys) -> None:
+    bundle = read_bundle(path, schema=schema, trust=trust)
+    assert bundle.members == MEMBERS
+    assert bundle.key == "test"
+
+
+def test_read_bundle_refuses_every_changed_byte(path: Path, schema: FeatureSchema, trust: TrustedKeys) -> None:
+    data = path.read_bytes()
+    for at in range(len(data)):
+        path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+        with pytest.raises(PhasewatchError):
+            read_bundle(path, schema=schema, trust=trust)
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_read_bundle_refuses_a_changed_member(
+    path: Path, schema: FeatureSchema, trust: TrustedKeys, member: str
+) -> None:
+    files = bundles._unpack(path, path.read_bytes())
+    files[member] += b"!"
+    path.write_bytes(bundles._pack(files))
+    with pytest.raises(DigestError, match=rf"x\.bundle:{member}: sha256 \w+…; expected \w+…; build or download"):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+def test_read_bundle_refuses_a_changed_manifest(path: Path, schema: FeatureSchema, trust: TrustedKeys) -> None:
+    files = bundles._unpack(path, path.read_bytes())
+    files["manifest.json"] = files["manifest.json"].replace(b'"seed":0', b'"seed":1')
+    path.write_bytes(bundles._pack(files))
+    with pytest.raises(BundleError, match="the signature by test does not fit"):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+def test_read_bundle_refuses_members_added_or_gone(path: Path, schema: FeatureSchema, trust: TrustedKeys) -> None:
+    files = bundles._unpack(path, path.read_bytes())
+    path.write_bytes(bundles._pack({**files, "extra": b""}))
+    with pytest.raises(BundleError, match="member extra is not listed in the manifest"):
+        read_bundle(path, schema=schema, trust=trust)
+    del files["scorecard.json"]
+    path.write_bytes(bundles._pack(files))
+    with pytest.raises(BundleError, match="member scorecard.json is missing"):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+def test_read_bundle_refuses_an_unsigned_one_unless_allowed(
+    path: Path, manifest: BundleManifest, schema: FeatureSchema, trust: TrustedKeys
+) -> None:
+    write_bundle(path, manifest, MEMBERS, None)
+    with pytest.raises(UnsignedError, match="not signed; expected a signature by a trusted key; .*--allow-unsigned"):
+        read_bundle(path, schema=schema, trust=trust)
+    assert read_bundle(path, schema=schema, trust=trust, allow_unsigned=True).key is None
+
+
+def test_read_bundle_refuses_a_key_it_does_not_know(path: Path, schema: FeatureSchema, tmp_path: Path) -> None:
+    generate_key(tmp_path / "other" / "other.key")
+    with pytest.raises(UntrustedKeyError, match=r"signed by key \w{16}; expected a key of the trust folder"):
+        read_bundle(path, schema=schema, trust=load_trusted_keys(tmp_path / "other"))
+    with pytest.raises(UntrustedKeyError):
+        read_bundle(path, schema=schema, trust=None)
+
+
+def test_read_bundle_refuses_another_schema(
+    path: Path, manifest: BundleManifest, schema: FeatureSchema, trust: TrustedKeys, signing_key: Path
+) -> None:
+    other = msgspec.structs.replace(manifest, schema_hash="ab" * 32)
+    write_bundle(path, other, MEMBERS, load_signing_key(signing_key))
+    with pytest.raises(
+        SchemaMismatchError, match=r"bundle cnn-realistic-0: feature schema abababababab…; expected .* rebuild it"
+    ):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+@pytest.mark.parametrize("spoil", ["not a tar", "cut", "a link", "a path", "nothing", "no manifest", "twice"])
+def test_read_bundle_refuses_what_is_no_bundle(
+    path: Path, schema: FeatureSchema, trust: TrustedKeys, spoil: str
+) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        entry = tarfile.TarInfo("../x" if spoil == "a path" else "x")
+        if spoil == "a link":
+            entry.type, entry.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        if spoil != "no manifest":
+            archive.addfile(entry)
+        if spoil == "twice":
+            archive.addfile(entry)
+    data = {"not a tar": b"hello" * 300, "cut": path.read_bytes()[:700], "nothing": b""}.get(spoil, buffer.getvalue())
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match=re.escape(str(path))):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+def test_read_bundle_refuses_a_file_that_is_not_there(schema: FeatureSchema, tmp_path: Path) -> None:
+    with pytest.raises(MissingError, match="no such file"):
+        read_bundle(tmp_path / "x", schema=schema, trust=None)
+
+
+def test_generate_key_keeps_the_private_half_private_and_old_keys(signing_key: Path) -> None:
+    assert signing_key.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ConfigError, match=r"test\.key: exists; expected a new file"):
+        generate_key(signing_key)
+
+
+def test_load_signing_key_refuses_one_that_others_can_read(tmp_path: Path) -> None:
+    generate_key(tmp_path / "a.key")
+    (tmp_path / "a.key").chmod(0o644)
+    with pytest.raises(ConfigError, match="readable by others; expected mode 0600"):
+        load_signing_key(tmp_path / "a.key")
+
+
+def test_keys_that_are_no_keys_are_refused(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.pub"
+    bad.write_text("hello")
+    bad.chmod(0o600)
+    with pytest.raises(ConfigError, match="not an Ed25519 private key"):
+        load_signing_key(bad)
+    with pytest.raises(ConfigError, match="not an Ed25519 public key"):
+        load_trusted_keys(tmp_path)
+    with pytest.raises(MissingError, match="no such folder; expected a folder of public keys"):
+        load_trusted_keys(tmp_path / "absent")

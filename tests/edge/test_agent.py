@@ -1,0 +1,152 @@
+"""Rows to events, without a broker: what lands in the outbox."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from contracts.events import EVENT_KINDS
+from contracts.features import SECOND, FeatureSchema
+from contracts.telemetry.episode import Episode, read_episode
+from edge.agent import Agent
+from edge.deploy import activate
+from edge.health import Health
+from edge.outbox import opened
+from edge.replay import replay
+from tests.conftest import Build
+from tests.recordings import CORPUS, edit_manifest
+
+pytestmark = pytest.mark.slow
+
+
+def events_of(
+    folder: Path, built: Build, schema: FeatureSchema, *episodes: Episode, name: str = "gbt-realistic"
+) -> list[tuple[str, dict[str, Any], bytes]]:
+    """(kind, document, payload) of everything that one agent says about some recordings."""
+    with opened(folder / "outbox") as outbox:
+        active = activate(built.bundle(name), schema, built.trust)
+        agent = Agent(active, schema, node="n", outbox=outbox, health=Health())
+        for episode in episodes:
+            replay(agent, episode, schema, None)
+        messages = outbox.pending(10_000)
+    return [(m.topic.rpartition("/")[2], json.loads(m.payload), m.payload) for m in messages]
+
+
+def test_replay_emits_all_six_kinds_in_a_sensible_order(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    found = events_of(tmp_path, built, schema, episode)
+    kinds = [kind for kind, _, _ in found]
+    assert set(kinds) == {kind.name for kind in EVENT_KINDS}
+    assert kinds[:4] == ["metrics", "confusion", "profiles", "episode"]
+    assert kinds[-5:] == ["episode", "metrics", "confusion", "profiles", "perf"]
+    assert {document["featureschema"] for _, document, _ in found} == {schema.hash}
+    ids = [(document["source"], document["id"]) for _, document, _ in found]
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_second_replay_gives_the_same_window_events_byte_for_byte(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    def windows(folder: Path) -> list[bytes]:
+        folder.mkdir()
+        return [payload for kind, _, payload in events_of(folder, built, schema, episode) if kind != "perf"]
+
+    assert windows(tmp_path / "a") == windows(tmp_path / "b")
+
+
+def test_windows_say_what_is_known_and_seen(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    found = events_of(tmp_path, built, schema, episode)
+    windows = [document["data"] for kind, document, _ in found if kind == "window"]
+    ends = [window["end_wall_ns"] for window in windows]
+    assert all(end % (5 * SECOND) == 0 for end in ends)
+    assert ends == sorted(set(ends))
+    for window in windows:
+        assert window["truth"] in window["probabilities"]
+        assert window["decided"] == max(window["probabilities"], key=window["probabilities"].get)
+        assert abs(sum(window["probabilities"].values()) - 1) < 1e-4
+        assert window["latency_ms"] is None
+        assert window["observed"].keys() == {"proc", "qmp", "guest", "netflow"}
+        assert len(window["top_channels"]) == 3
+        assert not [top for top in window["top_channels"] if top["channel"].startswith("guest.")]
+        assert window["bundle"]["key"] == "test"
+    right = sum(window["truth"] == window["decided"] for window in windows)
+    assert right > len(windows) * 0.6  # a real model on a held-out recording: far above chance
+    (ended,) = [d["data"] for kind, d, _ in found if kind == "episode" and d["data"]["state"] == "ended"]
+    assert ended["windows"] == len(windows)
+
+
+def test_running_scores_count_every_window_whose_truth_is_known(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    second = read_episode(CORPUS / "lab-q35-2" / "lab-q35-2-bursty-c2-s03")
+    found = events_of(tmp_path, built, schema, episode, second)
+    windows = sum(kind == "window" for kind, _, _ in found)
+    running = [d["data"] for kind, d, _ in found if kind == "metrics" and d["data"]["basis"] == "running"]
+    assert [one["episodes"] for one in running] == [1, 2]
+    assert running[0]["macro_f1"]["low"] is None  # one episode: nothing to resample
+    assert running[1]["macro_f1"]["low"] <= running[1]["macro_f1"]["value"] <= running[1]["macro_f1"]["high"]
+    assert running[1]["windows"] == windows
+    confusion = [d["data"] for kind, d, _ in found if kind == "confusion"][-1]
+    assert sum(map(sum, confusion["matrix"])) == windows
+    profiles = [d["data"] for kind, d, _ in found if kind == "profiles"][-1]
+    assert profiles["profiles"].keys() == {"io-walk", "bursty-c2"}
+    assert "scan-and-dial" in profiles["untested_profiles"]
+
+
+def test_scorecard_is_what_the_bundle_says_of_itself(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    index = json.loads((built.out / "index.json").read_text())
+    (entry,) = [e for e in index["bundles"] if e["architecture"] == "cnn" and e["threat_model"] == "oracle"]
+    found = events_of(tmp_path, built, schema, episode, name="cnn-oracle")
+    card = found[0][1]["data"]
+    assert card["basis"] == "scorecard"
+    assert card["macro_f1"] == entry["macro_f1"]
+    assert card["per_host"].keys() == {"lab-q35-2"}
+    profiles = found[2][1]["data"]
+    assert profiles["untested_profiles"] == ["scan-and-dial"]
+    assert "scan-and-dial" not in profiles["profiles"]
+
+
+def test_an_episode_without_netflow_is_marked_degraded_when_allowed(
+    tmp_path: Path, built: Build, schema: FeatureSchema, spoiled: Path
+) -> None:
+    edit_manifest(spoiled, lambda manifest: manifest["files"].pop("netflow.jsonl.zst"))
+    found = events_of(tmp_path, built, schema, read_episode(spoiled, allow_missing=True))
+    windows = [document["data"] for kind, document, _ in found if kind == "window"]
+    assert all(window["observed"]["netflow"] == 0 and window["flags"] == ["degraded"] for window in windows)
+    ended = [d["data"] for kind, d, _ in found if kind == "episode"][-1]
+    assert ended["gaps"]["netflow"] == len(windows)
+
+
+def test_a_clock_step_is_flagged_and_the_watch_goes_on(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    middle = len(episode.rows["proc"]) // 2
+    rows = dict(episode.rows)
+    rows["proc"] = [
+        msgspec.structs.replace(row, t_wall_ns=row.t_wall_ns + (2 * SECOND if i >= middle else 0))
+        for i, row in enumerate(rows["proc"])
+    ]
+    found = events_of(tmp_path, built, schema, msgspec.structs.replace(episode, rows=rows))
+    flags = [document["data"]["flags"] for kind, document, _ in found if kind == "window"]
+    assert 2 <= flags.count(["clock_step"]) <= 4
+    assert flags[0] == flags[-1] == []
+
+
+def test_perf_comes_every_30_seconds_of_the_recording_and_at_its_end(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    found = [document["data"] for kind, document, _ in events_of(tmp_path, built, schema, episode) if kind == "perf"]
+    seconds = (episode.manifest.ended_wall_ns - episode.manifest.started_wall_ns) / SECOND
+    assert len(found) == int(seconds // 30) + 1
+    assert found[0]["extraction_ms"]["count"] >= 3
+    assert found[0]["rss_bytes"] > 10_000_000
+    assert found[-1]["outbox_depth"] > 20

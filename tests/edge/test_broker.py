@@ -1,0 +1,46 @@
+"""Broker addresses."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import ConfigError
+from edge.broker import PASSWORD_VARIABLE, parse_broker
+
+
+def test_parse_broker_fills_in_ports() -> None:
+    assert parse_broker("mqtt://pi").url == "mqtt://pi:1883"
+    assert parse_broker("mqtts://pi").url == "mqtts://pi:8883"
+    broker = parse_broker("mqtt://me@[::1]:1884/")
+    assert (broker.user, broker.host, broker.port) == ("me", "::1", 1884)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("pi:1883", "scheme 'pi'"),
+        ("http://pi", "scheme 'http'; expected mqtt://[user@]host[:port]; begin with mqtt:// or mqtts://"),
+        ("mqtt://", "more or less than a host and a port"),
+        ("mqtt://pi/topic", "more or less than a host and a port"),
+        ("mqtt://pi:port", "Port could not be cast"),
+        ("mqtt://me:secret@pi", "a password in the address"),
+    ],
+)
+def test_parse_broker_refuses(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as refusal:
+        parse_broker(url)
+    assert "secret" not in str(refusal.value)
+
+
+def test_password_comes_from_the_environment_or_a_file_and_is_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, "hidden")
+    assert parse_broker("mqtt://me@pi").password == "hidden"
+    (tmp_path / "p").write_text("filed\n")
+    broker = parse_broker("mqtt://me@pi", password_file=tmp_path / "p")
+    assert broker.password == "filed"
+    assert "filed" not in repr(broker)

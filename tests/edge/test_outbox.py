@@ -1,0 +1,98 @@
+"""The outbox: nothing is lost, nothing is stored twice."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import BusyError, StorageError
+from edge.outbox import Outbox, opened
+
+
+def put(outbox: Outbox, number: int, *, retain: bool = False, qos: int = 1) -> None:
+    outbox.put(
+        source="/s", event_id=str(number), topic=f"t/{number % 3}", qos=qos, retain=retain, payload=b"%d" % number
+    )
+
+
+def test_outbox_gives_events_in_order_and_forgets_only_what_was_removed(tmp_path: Path) -> None:
+    with opened(tmp_path / "o") as outbox:
+        for number in range(10):
+            put(outbox, number)
+        first = outbox.pending(4)
+        assert [message.payload for message in first] == [b"0", b"1", b"2", b"3"]
+        outbox.remove(first)
+        assert outbox.depth == 6
+        assert outbox.pending(1)[0].payload == b"4"
+
+
+def test_outbox_stores_a_waiting_event_once(tmp_path: Path) -> None:
+    with opened(tmp_path / "o") as outbox:
+        put(outbox, 1)
+        put(outbox, 1)
+        assert outbox.depth == 1
+        outbox.remove(outbox.pending(1))
+        put(outbox, 1)  # sent before, and said again: that is a resend
+        assert outbox.depth == 1
+
+
+def test_outbox_survives_a_process_that_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from edge.outbox import Outbox\n"
+        "o = Outbox(Path(sys.argv[1]))\n"
+        "for n in range(100): o.put(source='s', event_id=str(n), topic='t', qos=1, retain=False, payload=b'x')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script, str(tmp_path / "o")], check=False).returncode == -9
+    with opened(tmp_path / "o") as outbox:
+        assert outbox.depth == 100
+
+
+def test_outbox_at_its_limit_drops_perf_first_then_the_oldest_and_counts(tmp_path: Path) -> None:
+    with opened(tmp_path / "o", max_events=3) as outbox:
+        put(outbox, 0)
+        put(outbox, 1, qos=0)
+        for number in (2, 3, 4):
+            put(outbox, number)
+        assert [message.payload for message in outbox.pending(9)] == [b"2", b"3", b"4"]
+        assert outbox.dropped == 2
+
+
+def test_outbox_remembers_the_last_retained_payload_of_a_topic(tmp_path: Path) -> None:
+    with opened(tmp_path / "o") as outbox:
+        for number in (0, 3, 1):
+            put(outbox, number, retain=True)
+        put(outbox, 4)
+        outbox.remove(outbox.pending(9))
+    with opened(tmp_path / "o") as outbox:
+        assert outbox.retained() == [("t/0", b"3"), ("t/1", b"1")]
+
+
+def test_opened_refuses_a_second_process(tmp_path: Path) -> None:
+    script = "import sys; from pathlib import Path; from edge.outbox import opened\nopened(Path(sys.argv[1])).__enter__()"
+    with opened(tmp_path / "o"):
+        done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "o")], capture_output=True, check=False)
+    assert b"another process works here; expected to be alone" in done.stderr
+    with pytest.raises(BusyError), opened(tmp_path / "p"), opened(tmp_path / "p"):
+        pass
+
+
+def test_opened_refuses_a_file_that_is_no_outbox(tmp_path: Path) -> None:
+    (tmp_path / "o").write_bytes(b"hello, this is not a database at all" * 100)
+    with pytest.raises(StorageError, match="file is not a database; expected an outbox that can be written"), opened(
+        tmp_path / "o"
+    ):
+        pass
+
+
+def test_put_says_so_when_the_disk_is_full(tmp_path: Path) -> None:
+    with opened(tmp_path / "o") as outbox:
+        pages = outbox._db.execute("PRAGMA page_count").fetchone()[0]
+        outbox._db.execute(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(StorageError, match="database or disk is full; .* free some space"):
+            for number in range(1000):
+                outbox.put(source="s", event_id=str(number), topic="t", qos=1, retain=False, payload=b"x" * 1000)
+        assert outbox.depth == len(outbox.pending(10_000))

@@ -1,0 +1,175 @@
+"""Every runtime passes the same checks, on the artifacts of a real build."""
+
+from __future__ import annotations
+
+import io
+import platform
+import re
+import subprocess
+import sys
+
+import msgspec
+import numpy as np
+import pytest
+
+from contracts.bundle import Artifact, Bundle, read_bundle
+from contracts.errors import BundleError, ConfigError
+from contracts.features import FeatureSchema
+from edge import deploy
+from edge.runtimes import GtilRuntime, NativeRuntime, Runtime, TfliteRuntime, open_artifact, open_runtime
+from edge.runtimes.tflite import INTERPRETERS, installed_interpreters
+from tests.conftest import Build
+
+pytestmark = pytest.mark.slow
+CASES = [("gbt-realistic", 0), ("gbt-realistic", 1), ("cnn-realistic", 0)]
+
+
+def opened(built: Build, schema: FeatureSchema, name: str, artifact: int) -> tuple[Bundle, Runtime]:
+    bundle = read_bundle(built.bundle(name), schema=schema, trust=built.trust)
+    chosen = bundle.manifest.artifacts[artifact]
+    return bundle, open_artifact(chosen, bundle.manifest, bundle.members[chosen.member])
+
+
+def golden(bundle: Bundle, name: str = "windows") -> np.ndarray:
+    array: np.ndarray = np.load(io.BytesIO(bundle.members[f"golden-{name}.npy"]), allow_pickle=False)
+    return array
+
+
+@pytest.mark.parametrize(("name", "artifact"), CASES)
+def test_predict_gives_probabilities_and_is_pure(
+    built: Build, schema: FeatureSchema, name: str, artifact: int
+) -> None:
+    bundle, runtime = opened(built, schema, name, artifact)
+    windows = golden(bundle)
+    kept = windows.copy()
+    first = runtime.predict_many(windows)
+    assert first.shape == (len(windows), 5)
+    assert first.dtype == np.float32
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-5)
+    np.testing.assert_array_equal(runtime.predict_many(windows[::-1])[::-1], first)
+    np.testing.assert_array_equal(windows, kept)
+
+
+@pytest.mark.parametrize(("name", "artifact"), CASES)
+def test_predict_bears_windows_of_which_little_or_nothing_was_observed(
+    built: Build, schema: FeatureSchema, name: str, artifact: int
+) -> None:
+    bundle, runtime = opened(built, schema, name, artifact)
+    windows = golden(bundle)
+    windows[np.random.default_rng(0).random(windows.shape) < 0.3] = np.nan
+    windows[0] = np.nan
+    found = runtime.predict_many(windows)
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_native_and_gtil_agree_with_values_missing(built: Build, schema: FeatureSchema) -> None:
+    bundle, native = opened(built, schema, "gbt-realistic", 0)
+    _, gtil = opened(built, schema, "gbt-realistic", 1)
+    assert isinstance(native, NativeRuntime)
+    assert isinstance(gtil, GtilRuntime)
+    windows = np.tile(golden(bundle), (20, 1))
+    windows[np.random.default_rng(0).random(windows.shape) < 0.2] = np.nan
+    np.testing.assert_allclose(native.predict_many(windows), gtil.predict_many(windows), atol=1e-6)
+
+
+def test_both_interpreters_are_installed_here_and_litert_is_preferred() -> None:
+    assert installed_interpreters() == tuple(name for name, _ in INTERPRETERS) == ("ai-edge-litert", "tflite-runtime")
+
+
+@pytest.mark.parametrize("interpreter", [name for name, _ in INTERPRETERS])
+def test_both_interpreters_reproduce_the_golden_vectors(built: Build, interpreter: str) -> None:
+    # in a process of its own: tflite-runtime breaks once TensorFlow was imported, as other tests here do
+    script = (
+        "import sys; from pathlib import Path; from contracts.bundle import read_bundle\n"
+        "from contracts.features import feature_schema; from edge import deploy; from edge.runtimes import TfliteRuntime\n"
+        "bundle = read_bundle(Path(sys.argv[1]), schema=feature_schema(), trust=None, allow_unsigned=True)\n"
+        "runtime = TfliteRuntime(bundle.members['model.tflite'], classes=5, interpreter=sys.argv[2])\n"
+        "deploy.self_test(bundle, runtime); print(runtime.name)\n"
+    )
+    command = [sys.executable, "-c", script, str(built.bundle("cnn-oracle")), interpreter]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(interpreter)
+
+
+def test_open_runtime_passes_over_a_library_for_another_machine_and_says_what_it_took(
+    built: Build, schema: FeatureSchema
+) -> None:
+    bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    native, gtil = bundle.manifest.artifacts
+    elsewhere = msgspec.structs.replace(native, machine="riscv64")
+    manifest = msgspec.structs.replace(bundle.manifest, artifacts=(elsewhere, gtil))
+    assert open_runtime(msgspec.structs.replace(bundle, manifest=manifest)).name.startswith("treelite-gtil")
+    manifest = msgspec.structs.replace(bundle.manifest, artifacts=(elsewhere,))
+    with pytest.raises(BundleError, match=rf"built for riscv64\); expected one for {platform.machine()}"):
+        open_runtime(msgspec.structs.replace(bundle, manifest=manifest))
+
+
+def test_a_library_whose_bytes_are_for_another_machine_is_refused(built: Build, schema: FeatureSchema) -> None:
+    bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    data = bytearray(bundle.members[bundle.manifest.artifacts[0].member])
+    data[18] = 183
+    with pytest.raises(BundleError, match=f"a library for aarch64; expected {platform.machine()}"):
+        NativeRuntime(bytes(data), classes=5)
+    with pytest.raises(BundleError, match="a library for no ELF library"):
+        NativeRuntime(b"hello", classes=5)
+
+
+@pytest.mark.parametrize("runtime", ["tflite", "treelite-gtil"])
+def test_bytes_that_are_no_model_are_refused(built: Build, schema: FeatureSchema, runtime: str) -> None:
+    bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    artifact = Artifact(runtime=runtime, member="x")  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match=re.compile("refused")):
+        open_artifact(artifact, bundle.manifest, b"hello, I am no model" * 20)
+
+
+def test_a_model_with_another_number_of_classes_is_refused(built: Build, schema: FeatureSchema) -> None:
+    bundle = read_bundle(built.bundle("cnn-realistic"), schema=schema, trust=built.trust)
+    with pytest.raises(BundleError, match=r"output of shape \(1, 5\); expected \(1, 4\)"):
+        TfliteRuntime.load(bundle.members["model.tflite"], inputs=36, classes=4)
+    gbt = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    with pytest.raises(BundleError, match="5 classes; expected 4"):
+        NativeRuntime.load(gbt.members[gbt.manifest.artifacts[0].member], inputs=36, classes=4)
+
+
+def test_a_window_of_another_shape_is_refused(built: Build, schema: FeatureSchema) -> None:
+    _, runtime = opened(built, schema, "cnn-realistic", 0)
+    with pytest.raises(ConfigError, match="window refused"):
+        runtime.predict(np.zeros((46, 100), np.float32))
+
+
+def test_self_test_refuses_a_model_that_does_not_reproduce_its_golden_vectors(
+    built: Build, schema: FeatureSchema
+) -> None:
+    bundle, runtime = opened(built, schema, "gbt-realistic", 0)
+    off = golden(bundle, "probabilities") + np.float32(0.01)
+    buffer = io.BytesIO()
+    np.save(buffer, off)
+    spoiled = msgspec.structs.replace(
+        bundle, members={**bundle.members, "golden-probabilities.npy": buffer.getvalue()}
+    )
+    with pytest.raises(BundleError, match=r"golden vectors come out 0\.01 off; expected at most 1e-05"):
+        deploy.self_test(spoiled, runtime)
+
+
+@pytest.mark.parametrize(
+    ("member", "data", "message"),
+    [
+        ("scorecard.json", b"{}", r"scorecard\.json: Object missing required field"),
+        ("reference.json", None, r"reference\.json: missing; expected a reference\.json"),
+        ("golden-windows.npy", b"hello", r"golden-windows\.npy: unreadable"),
+        ("golden-windows.npy", None, r"golden-windows\.npy: missing"),
+    ],
+)
+def test_activate_refuses_a_bundle_whose_documents_do_not_read(
+    built: Build, schema: FeatureSchema, monkeypatch: pytest.MonkeyPatch, member: str, data: bytes | None, message: str
+) -> None:
+    bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    members = {name: value for name, value in bundle.members.items() if name != member}
+    if data is not None:
+        members[member] = data
+    spoiled = msgspec.structs.replace(bundle, members=members)
+    monkeypatch.setattr(deploy, "read_bundle", lambda *_, **__: spoiled)
+    with pytest.raises(BundleError, match=message):
+        deploy.activate(built.bundle("gbt-realistic"), schema, built.trust)

@@ -1,0 +1,37 @@
+"""Golden vectors of extraction: real rows in, tensor and summary out.
+
+Obtained with `python -m tests.golden.extraction` (EXTRACTOR_VERSION 1, 2026-11-22, x86_64, numpy 1.26.4) from three
+recordings of tests/corpus, three windows each.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from contracts.features import EXTRACTOR_VERSION, feature_schema
+from contracts.telemetry.episode import read_episode
+from edge.extract import Extractor, summarise, window_ends
+from tests.recordings import CORPUS, columns_of_episode
+
+FILE = Path(__file__).with_name("extraction.npz")
+EPISODES = ("lab-microvm-1-bursty-c2-s02", "lab-q35-1-scan-and-dial-s02", "lab-q35-2-bulk-upload-s03")
+WINDOWS = (1, 10, 17)
+
+
+def vectors() -> dict[str, np.ndarray]:
+    """Every golden array by name."""
+    schema = feature_schema()
+    found: dict[str, np.ndarray] = {"version": np.array(EXTRACTOR_VERSION)}
+    for name in EPISODES:
+        episode = read_episode(CORPUS / name.rsplit("-", name.count("-") - 2)[0] / name)
+        ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, schema)
+        windows = Extractor(schema).extract(columns_of_episode(episode, schema), ends[list(WINDOWS)])
+        found[f"{name} tensor"] = windows.tensor
+        found[f"{name} summary"] = summarise(windows.tensor, schema)
+    return found
+
+
+if __name__ == "__main__":
+    np.savez_compressed(FILE, **vectors())  # type: ignore[arg-type]

@@ -1,0 +1,65 @@
+"""Real recordings for tests, and ways to spoil a copy of one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.features import FeatureSchema
+from contracts.phases import Source
+from contracts.telemetry.episode import Episode
+from contracts.telemetry.storage import compress, expand, sha256
+from edge.extract import Columns, columns_of
+
+CORPUS = Path(__file__).parent / "corpus"
+ONE = CORPUS / "lab-q35-2" / "lab-q35-2-io-walk-s01"
+
+
+def copy_of(episode: Path, store: Path) -> Path:
+    """A copy of an episode inside a store."""
+    folder = store / episode.parent.name / episode.name
+    shutil.copytree(episode, folder)
+    return folder
+
+
+def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change episode.json."""
+    path = folder / "episode.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def edit_lines(folder: Path, stem: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Change a file's lines, and make the manifest agree with the new bytes."""
+    path = folder / f"{stem}.jsonl.zst"
+    lines = change(expand(path.read_bytes(), path).splitlines())
+    stored = compress(b"".join(line + b"\n" for line in lines))
+    path.write_bytes(stored)
+
+    def agree(manifest: dict[str, Any]) -> None:
+        manifest["files"][path.name] = {"sha256": sha256(stored), "bytes": len(stored), "rows": len(lines)}
+
+    edit_manifest(folder, agree)
+
+
+def edit_row(folder: Path, stem: str, number: int, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change one row of a file (counted from 0), and make the manifest agree."""
+
+    def edit(lines: list[bytes]) -> list[bytes]:
+        row = msgspec.json.decode(lines[number])
+        change(row)
+        return [*lines[:number], msgspec.json.encode(row), *lines[number + 1 :]]
+
+    edit_lines(folder, stem, edit)
+
+
+def columns_of_episode(episode: Episode, schema: FeatureSchema) -> dict[Source, Columns]:
+    """All sources of an episode as columns."""
+    addresses = frozenset(episode.manifest.guest_addresses)
+    return {source: columns_of(rows, source, schema.channels, addresses) for source, rows in episode.rows.items()}

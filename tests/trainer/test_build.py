@@ -1,0 +1,184 @@
+"""A real `trainer build`: what it leaves, that it can be repeated, and that artifacts are their models."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from contracts.bundle import read_bundle
+from contracts.channels import view_of
+from contracts.errors import DatasetError, MissingError, ParityError, SchemaMismatchError
+from contracts.features import FeatureSchema
+from contracts.phases import ThreatModel
+from edge import scores
+from edge.runtimes import NativeRuntime
+from tests.conftest import Build, run_build
+from trainer.architectures import architecture_named
+from trainer.architectures.gbt import Gbt, GbtModel
+from trainer.checkpoint import STAMP, Stamp, load_checkpoint
+from trainer.compile.parity import Run, prove
+from trainer.corpus.dataset import Dataset, Samples
+from trainer.split import load_split
+
+pytestmark = pytest.mark.slow
+NAMES = ("gbt-realistic", "gbt-oracle", "cnn-realistic", "cnn-oracle")
+
+
+def held_out(built: Build, schema: FeatureSchema, view: str, threat_model: ThreatModel) -> Samples:
+    """The test side of a build."""
+    dataset = Dataset(built.out / "dataset.arrow", schema)
+    split = load_split(built.out / "split.json", dataset.digest)
+    samples = dataset.load(view, view_of(schema.channels, threat_model))  # type: ignore[arg-type]
+    return samples.of(split.test)
+
+
+def stamp_of(folder: Path) -> Stamp:
+    return msgspec.json.decode((folder / STAMP).read_bytes(), type=Stamp)
+
+
+def test_build_leaves_four_signed_bundles_ranked_by_score(built: Build, schema: FeatureSchema) -> None:
+    index = json.loads((built.out / "index.json").read_text())
+    assert index["untested_profiles"] == ["scan-and-dial"]
+    found = [f"{entry['architecture']}-{entry['threat_model']}" for entry in index["bundles"]]
+    assert sorted(found) == sorted(NAMES)
+    values = [entry["macro_f1"]["value"] for entry in index["bundles"]]
+    assert values == sorted(values, reverse=True)
+    for entry in index["bundles"]:
+        bundle = read_bundle(built.out / entry["bundle"], schema=schema, trust=built.trust)
+        assert bundle.key == "test"
+        assert bundle.manifest.members.keys() >= {"scorecard.json", "schema.json", "reference.json"}
+        f1 = entry["macro_f1"]
+        assert f1["low"] < f1["value"] < f1["high"]
+        assert f1["value"] > 0.5  # chance is 0.2
+        assert entry["paired"]["against"] != f"{entry['architecture']}-{entry['threat_model']}"
+    best, second = index["bundles"][:2]
+    assert best["paired"]["against"] == f"{second['architecture']}-{second['threat_model']}"
+    assert np.isclose(best["paired"]["difference"]["value"], values[0] - values[1])
+
+
+def test_build_with_the_same_seed_gives_the_same_bundle_bytes(
+    built: Build, tmp_path: Path, schema: FeatureSchema
+) -> None:
+    again = run_build(tmp_path / "again", built.key)
+    for path in sorted((built.out / "bundles").iterdir()):
+        assert (again.out / "bundles" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_build_run_again_keeps_what_is_done(built: Build) -> None:
+    before = {path.name: path.read_bytes() for path in (built.out / "bundles").iterdir()}
+    again = run_build(built.out, built.key)
+    assert again.output.count("kept from an earlier run") == 4
+    assert {path.name: path.read_bytes() for path in (built.out / "bundles").iterdir()} == before
+
+
+@pytest.mark.parametrize("threat_model", ["realistic", "oracle"])
+def test_gbt_artifact_equals_xgboost_with_values_missing(
+    built: Build, schema: FeatureSchema, threat_model: ThreatModel
+) -> None:
+    x = held_out(built, schema, "summary", threat_model).x.copy()
+    rng = np.random.default_rng(0)
+    x[rng.random(x.shape) < 0.2] = np.nan
+    x[:20] = np.nan
+    folder = built.out / "checkpoints" / f"gbt-{threat_model}"
+    model = load_checkpoint(Gbt(), folder, schema, stamp_of(folder))
+    bundle = read_bundle(built.bundle(f"gbt-{threat_model}"), schema=schema, trust=built.trust)
+    native = NativeRuntime(bundle.members[bundle.manifest.artifacts[0].member], classes=5)
+    np.testing.assert_allclose(native.predict_many(x), model.predict(x), atol=1e-5)
+
+
+def test_gbt_checkpoint_holds_the_best_rounds_only(built: Build, schema: FeatureSchema) -> None:
+    folder = built.out / "checkpoints" / "gbt-oracle"
+    model = load_checkpoint(Gbt(), folder, schema, stamp_of(folder))
+    assert isinstance(model, GbtModel)
+    assert 20 < model.booster.num_boosted_rounds() <= 150
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scorecard_is_of_the_artifact_on_the_held_out_host(built: Build, schema: FeatureSchema, name: str) -> None:
+    """Told again from the bundle alone, by the edge's runtime, over the held-out windows."""
+    from edge.runtimes import open_runtime
+
+    bundle = read_bundle(built.bundle(name), schema=schema, trust=built.trust)
+    card = json.loads(bundle.members["scorecard.json"])
+    test = held_out(built, schema, bundle.manifest.view, bundle.manifest.threat_model)
+    decided = open_runtime(bundle).predict_many(test.x).argmax(axis=1)
+    cluster = np.unique(test.episode_id.astype(str), return_inverse=True)[1]
+    confusion = scores.confusions(test.y, decided, cluster, 5)
+    assert np.isclose(card["macro_f1"]["value"], scores.macro_f1(confusion.sum(axis=0)))
+    assert card["confusion"] == confusion.sum(axis=0).tolist()
+    assert card["argmax_agreement"] >= (1.0 if name.startswith("gbt") else 0.95)
+    assert card["windows"] == len(test.y)
+    assert set(test.host_id) == {"lab-q35-2"} == card["per_host"].keys()
+
+
+def test_cnn_artifact_is_quantized_and_decides_like_its_model(built: Build) -> None:
+    index = json.loads((built.out / "index.json").read_text())
+    for entry in index["bundles"]:
+        if entry["architecture"] == "cnn":
+            print(f"cnn-{entry['threat_model']}: argmax agreement {entry['argmax_agreement']:.4f}, macro F1",
+                  f"{entry['macro_f1']['value']:.4f} against the model's {entry['model_macro_f1']:.4f}")  # fmt: skip
+            assert entry["argmax_agreement"] >= 0.95
+            assert {one["runtime"].split()[0] for one in entry["runtimes"]} == {"ai-edge-litert", "tflite-runtime"}
+            assert entry["artifact_bytes"]["model.tflite"] < 75_000
+
+
+def test_cnn_weights_are_int8(built: Build, schema: FeatureSchema) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    bundle = read_bundle(built.bundle("cnn-realistic"), schema=schema, trust=built.trust)
+    interpreter = Interpreter(model_content=bundle.members["model.tflite"])
+    interpreter.allocate_tensors()
+    details = interpreter.get_tensor_details()
+    weights = [d for d in details if len(d["shape"]) == 4 and "conv" in d["name"] and d["dtype"] == np.int8]
+    assert len(weights) == 2
+
+
+@pytest.mark.parametrize("name", ["gbt-realistic", "cnn-oracle"])
+def test_checkpoint_of_another_schema_data_or_split_is_refused(
+    built: Build, schema: FeatureSchema, name: str
+) -> None:
+    folder = built.out / "checkpoints" / name
+    architecture = architecture_named(name.split("-")[0])
+    stamp = stamp_of(folder)
+    other = msgspec.structs.replace(schema, stride_ns=2 * schema.stride_ns)
+    with pytest.raises(SchemaMismatchError, match=r"checkpoint\.json: feature schema \w{12}…; expected \w{12}…"):
+        load_checkpoint(architecture, folder, other, stamp)
+    for field in ("dataset_digest", "split_digest"):
+        with pytest.raises(DatasetError, match=rf"checkpoint\.json: {field} \w{{12}}…; expected 000000000000…"):
+            load_checkpoint(architecture, folder, schema, msgspec.structs.replace(stamp, **{field: "0" * 64}))
+    with pytest.raises(DatasetError, match="seed 0; expected 7; fit it again"):
+        load_checkpoint(architecture, folder, schema, msgspec.structs.replace(stamp, seed=7))
+
+
+def test_checkpoint_that_is_torn_is_refused(built: Build, schema: FeatureSchema, tmp_path: Path) -> None:
+    stamp = stamp_of(built.out / "checkpoints" / "cnn-oracle")
+    with pytest.raises(MissingError, match="no such file"):
+        load_checkpoint(architecture_named("cnn"), tmp_path, schema, stamp)
+    (tmp_path / STAMP).write_bytes(msgspec.json.encode(stamp))
+    (tmp_path / "weights.npz").write_bytes(b"PK hello")
+    with pytest.raises(DatasetError, match=r"weights\.npz: unreadable"):
+        load_checkpoint(architecture_named("cnn"), tmp_path, schema, stamp)
+    gbt = msgspec.structs.replace(stamp_of(built.out / "checkpoints" / "gbt-oracle"))
+    (tmp_path / STAMP).write_bytes(msgspec.json.encode(gbt))
+    (tmp_path / "model.ubj").write_bytes(b"hello")
+    with pytest.raises(DatasetError, match=r"model\.ubj: unreadable"):
+        load_checkpoint(architecture_named("gbt"), tmp_path, schema, gbt)
+
+
+def test_prove_refuses_an_artifact_that_is_off(built: Build, schema: FeatureSchema) -> None:
+    bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    p = np.load(io.BytesIO(bundle.members["golden-probabilities.npy"]))
+    run = Run(artifact=bundle.manifest.artifacts[0], runtime="r", probabilities=p, p50_ms=0, p99_ms=0)
+    prove("gbt", run, p, quantized=False)
+    with pytest.raises(ParityError, match=r"gbt in r: off by 1\.00e-04; expected at most 1e-05; do not ship it"):
+        prove("gbt", run, p + np.float32(1e-4), quantized=False)
+    with pytest.raises(ParityError, match=r"decides like its model on \d+\.\d% of windows; expected 95% at least"):
+        prove("cnn", run, np.roll(p, 1, axis=1), quantized=True)
+    nan = p * np.nan
+    with pytest.raises(ParityError, match="probabilities that are not numbers"):
+        prove("x", Run(artifact=run.artifact, runtime="r", probabilities=nan, p50_ms=0, p99_ms=0), p, quantized=True)
