@@ -92,9 +92,14 @@ class Outbox:
             self._news.notify_all()
 
     def retained(self) -> list[tuple[str, bytes]]:
-        """The last payload of every retained topic: what a late subscriber needs."""
+        """The last payload of every retained topic, less those that wait to be sent: what a late subscriber needs."""
         with self._lock, self._storing():
-            return list(self._db.execute("SELECT topic, payload FROM retained ORDER BY topic"))
+            return list(
+                self._db.execute(
+                    "SELECT topic, payload FROM retained WHERE topic NOT IN (SELECT topic FROM queue WHERE retain)"
+                    " ORDER BY topic"
+                )
+            )
 
     @property
     def depth(self) -> int:

@@ -31,7 +31,7 @@ def mosquitto_on(port: int, folder: Path) -> Iterator[str]:
         f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {folder}/\n"
         "max_queued_messages 0\nuser root\n"
     )
-    with subprocess.Popen([program("mosquitto"), "-c", settings], stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([str(program("mosquitto")), "-c", str(settings)], stderr=subprocess.DEVNULL) as process:
         try:
             wait_for_port(port)
             yield f"mqtt://127.0.0.1:{port}"
@@ -56,7 +56,19 @@ class Subscriber:
     def __init__(self, url: str, folder: Path, topics: str = "phasewatch/#", *, session: str | None = None) -> None:
         self._path = folder / "heard.txt"
         port = url.rpartition(":")[2]
-        command = [program("mosquitto_sub"), "-h", "127.0.0.1", "-p", port, "-q", "1", "-t", topics, "-F", "%r %t %p"]
+        command = [
+            str(program("mosquitto_sub")),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            port,
+            "-q",
+            "1",
+            "-t",
+            topics,
+            "-F",
+            "%r %t %p",
+        ]
         if session is not None:
             command += ["-i", session, "-c"]
         self._file = self._path.open("wb")

@@ -99,7 +99,7 @@ def _summary(console: Console, screen: Screen, out: Path, status: int) -> int:
     _heading(console, "3. What was seen")
     for kind in EVENT_KINDS:
         console.print(f"  {kind.name:<10} {screen.seen[kind.name]:>5} events", soft_wrap=True)
-    console.print(f"  {screen.duplicates} duplicates; the agent was {' -> '.join(screen.availability)}")
+    console.print(f"  {screen.repeated} repeated under their id; the agent was {' -> '.join(screen.availability)}")
     console.print(f"  decided as the labels say: {screen.agreed} of {screen.judged} windows", soft_wrap=True)
     console.print(f"  bundles, best first: {out / 'index.json'} and {out / 'bundles'}", soft_wrap=True)
     absent = [kind.name for kind in EVENT_KINDS if not screen.seen[kind.name]]

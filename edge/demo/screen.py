@@ -40,7 +40,7 @@ class Screen:
         self._console = console
         self.seen: Counter[str] = Counter()
         self.ids: set[tuple[str, str]] = set()
-        self.duplicates = 0
+        self.repeated = 0
         self.agreed = self.judged = 0
         self.availability: list[str] = []
 
@@ -52,7 +52,7 @@ class Screen:
     def show(self, name: str, event: Event[Data]) -> None:
         """One event: `name` is its topic's last level."""
         key = event.source, event.id
-        self.duplicates += key in self.ids
+        self.repeated += key in self.ids
         self.ids.add(key)
         self.seen[name] += 1
         for i, line in enumerate(self._lines(event.data)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_write_episode_leaves_no_manifest_when_the_disk_is_full(
     def full(_fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(storage.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StorageError, match=r"cannot be written \(No space left on device\)"):
         write_episode(tmp_path / "e", episode.manifest, episode.rows, episode.labels)
     assert list((tmp_path / "e").iterdir()) == []
@@ -51,6 +52,11 @@ def test_write_episode_leaves_no_manifest_when_the_disk_is_full(
 
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
+
+
+def _replace(path: Path, make: Callable[[Path], None]) -> None:
+    path.unlink()
+    make(path)
 
 
 def _fitting(folder: Path, name: str, data: bytes) -> None:
@@ -83,12 +89,12 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
         r"guest\.jsonl\.zst: no such file; expected a regular file; copy it again",
     ),
     "a link": (
-        lambda e: ((e / "guest.jsonl.zst").unlink(), (e / "guest.jsonl.zst").symlink_to(ONE / "guest.jsonl.zst")),
+        lambda e: _replace(e / "guest.jsonl.zst", lambda path: path.symlink_to(ONE / path.name)),
         MissingError,
         r"guest\.jsonl\.zst: a symbolic link; expected a regular file",
     ),
     "a folder in place of a file": (
-        lambda e: ((e / "guest.jsonl.zst").unlink(), (e / "guest.jsonl.zst").mkdir()),
+        lambda e: _replace(e / "guest.jsonl.zst", Path.mkdir),
         MissingError,
         r"guest\.jsonl\.zst: not a regular file",
     ),

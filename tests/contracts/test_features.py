@@ -52,6 +52,7 @@ def test_schema_refuses_what_could_not_be_extracted(
 
 def test_require_schema_refuses_another_hash(schema: FeatureSchema) -> None:
     with pytest.raises(
-        SchemaMismatchError, match=r"bundle x: feature schema abababababab…; expected \w{12}…, which .*; rebuild it with"
+        SchemaMismatchError,
+        match=r"bundle x: feature schema abababababab…; expected \w{12}…, which .*; rebuild it with",
     ):
         require_schema("ab" * 32, schema, "bundle x")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from contracts.features import SECOND, FeatureSchema, feature_schema
 from contracts.telemetry.rows import NetflowRow
@@ -44,10 +46,11 @@ def row(
     )
 
 
-def grid(rows: list[NetflowRow], name: str, schema: FeatureSchema = SCHEMA) -> np.ndarray:
+def grid(rows: list[NetflowRow], name: str, schema: FeatureSchema = SCHEMA) -> NDArray[Any]:
     rows = sorted(rows, key=lambda one: one.recv_wall_ns)
     columns = columns_of(rows, "netflow", schema.channels, frozenset({"10.77.0.2"}))
-    return FlowGrid(columns, np.array([END], np.int64), schema).channel(CHANNELS[name])[0]
+    found: NDArray[Any] = FlowGrid(columns, np.array([END], np.int64), schema).channel(CHANNELS[name])[0]
+    return found
 
 
 def naive(rows: list[NetflowRow], name: str) -> list[float]:
@@ -55,7 +58,7 @@ def naive(rows: list[NetflowRow], name: str) -> list[float]:
     known = [one for one in rows if one.recv_wall_ns <= END + SCHEMA.settle_ns and one.start_wall_ns < END]
     known = [one for one in known if one.end_wall_ns >= LOWER - SCHEMA.window_ns]
     way = CHANNELS[name].direction
-    known = [one for one in known if ("10.77.0.2" == one.src if way == "out" else "10.77.0.2" == one.dst)]
+    known = [one for one in known if (one.src == "10.77.0.2" if way == "out" else one.dst == "10.77.0.2")]
     found = []
     for k in range(SCHEMA.steps):
         a, b = LOWER + k * SCHEMA.step_ns, LOWER + (k + 1) * SCHEMA.step_ns
@@ -87,8 +90,6 @@ def naive(rows: list[NetflowRow], name: str) -> list[float]:
             }[name]
         )
     return found
-
-
 
 
 flows = st.lists(

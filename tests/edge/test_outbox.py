@@ -72,7 +72,7 @@ def test_outbox_remembers_the_last_retained_payload_of_a_topic(tmp_path: Path) -
 
 
 def test_opened_refuses_a_second_process(tmp_path: Path) -> None:
-    script = "import sys; from pathlib import Path; from edge.outbox import opened\nopened(Path(sys.argv[1])).__enter__()"
+    script = "import sys, pathlib, edge.outbox\nedge.outbox.opened(pathlib.Path(sys.argv[1])).__enter__()"
     with opened(tmp_path / "o"):
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "o")], capture_output=True, check=False)
     assert b"another process works here; expected to be alone" in done.stderr
@@ -82,8 +82,9 @@ def test_opened_refuses_a_second_process(tmp_path: Path) -> None:
 
 def test_opened_refuses_a_file_that_is_no_outbox(tmp_path: Path) -> None:
     (tmp_path / "o").write_bytes(b"hello, this is not a database at all" * 100)
-    with pytest.raises(StorageError, match="file is not a database; expected an outbox that can be written"), opened(
-        tmp_path / "o"
+    with (
+        pytest.raises(StorageError, match="file is not a database; expected an outbox that can be written"),
+        opened(tmp_path / "o"),
     ):
         pass
 

@@ -7,10 +7,12 @@ import platform
 import re
 import subprocess
 import sys
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from contracts.bundle import Artifact, Bundle, read_bundle
 from contracts.errors import BundleError, ConfigError
@@ -30,15 +32,13 @@ def opened(built: Build, schema: FeatureSchema, name: str, artifact: int) -> tup
     return bundle, open_artifact(chosen, bundle.manifest, bundle.members[chosen.member])
 
 
-def golden(bundle: Bundle, name: str = "windows") -> np.ndarray:
-    array: np.ndarray = np.load(io.BytesIO(bundle.members[f"golden-{name}.npy"]), allow_pickle=False)
+def golden(bundle: Bundle, name: str = "windows") -> NDArray[Any]:
+    array: NDArray[Any] = np.load(io.BytesIO(bundle.members[f"golden-{name}.npy"]), allow_pickle=False)
     return array
 
 
 @pytest.mark.parametrize(("name", "artifact"), CASES)
-def test_predict_gives_probabilities_and_is_pure(
-    built: Build, schema: FeatureSchema, name: str, artifact: int
-) -> None:
+def test_predict_gives_probabilities_and_is_pure(built: Build, schema: FeatureSchema, name: str, artifact: int) -> None:
     bundle, runtime = opened(built, schema, name, artifact)
     windows = golden(bundle)
     kept = windows.copy()
@@ -82,7 +82,8 @@ def test_both_interpreters_reproduce_the_golden_vectors(built: Build, interprete
     # in a process of its own: tflite-runtime breaks once TensorFlow was imported, as other tests here do
     script = (
         "import sys; from pathlib import Path; from contracts.bundle import read_bundle\n"
-        "from contracts.features import feature_schema; from edge import deploy; from edge.runtimes import TfliteRuntime\n"
+        "from contracts.features import feature_schema\nfrom edge import deploy\n"
+        "from edge.runtimes import TfliteRuntime\n"
         "bundle = read_bundle(Path(sys.argv[1]), schema=feature_schema(), trust=None, allow_unsigned=True)\n"
         "runtime = TfliteRuntime(bundle.members['model.tflite'], classes=5, interpreter=sys.argv[2])\n"
         "deploy.self_test(bundle, runtime); print(runtime.name)\n"
@@ -146,9 +147,7 @@ def test_self_test_refuses_a_model_that_does_not_reproduce_its_golden_vectors(
     off = golden(bundle, "probabilities") + np.float32(0.01)
     buffer = io.BytesIO()
     np.save(buffer, off)
-    spoiled = msgspec.structs.replace(
-        bundle, members={**bundle.members, "golden-probabilities.npy": buffer.getvalue()}
-    )
+    spoiled = msgspec.structs.replace(bundle, members={**bundle.members, "golden-probabilities.npy": buffer.getvalue()})
     with pytest.raises(BundleError, match=r"golden vectors come out 0\.01 off; expected at most 1e-05"):
         deploy.self_test(spoiled, runtime)
 

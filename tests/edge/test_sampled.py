@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edge.extract.columns import Columns
 from edge.extract.sampled import CLOCK_TOLERANCE_NS, clock_steps, to_grid
@@ -15,7 +18,9 @@ AGE = 1000 * MS
 START = 1_795_369_135_000 * MS
 
 
-def columns(times: list[int], values: list[int], epochs: list[int] | None = None, mono: list[int] | None = None) -> Columns:
+def columns(
+    times: list[int], values: list[int], epochs: list[int] | None = None, mono: list[int] | None = None
+) -> Columns:
     t = np.array(times, np.int64)
     return Columns(
         t_wall=t,
@@ -27,11 +32,11 @@ def columns(times: list[int], values: list[int], epochs: list[int] | None = None
     )
 
 
-def boundaries(steps: int) -> np.ndarray:
+def boundaries(steps: int) -> NDArray[Any]:
     return START + np.arange(steps + 1) * STEP
 
 
-def naive_increase(c: Columns, bounds: np.ndarray) -> list[float]:
+def naive_increase(c: Columns, bounds: NDArray[Any]) -> list[float]:
     """Step by step, pair by pair, as the design says it."""
     found = []
     t, v, e, m = c.t_wall.tolist(), c.values[0].tolist(), c.epoch.tolist(), c.t_mono.tolist()

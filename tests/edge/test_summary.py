@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from contracts.features import STATISTICS, FeatureSchema, feature_schema
 from edge.extract import summarise
@@ -14,7 +17,7 @@ SCHEMA = feature_schema()
 TIME = np.arange(100) * 0.1
 
 
-def naive(line: np.ndarray) -> list[float]:
+def naive(line: NDArray[Any]) -> list[float]:
     seen = ~np.isnan(line)
     x, t = line[seen].astype(np.float64), TIME[seen]
     jumps = np.abs(np.diff(line.astype(np.float64)))

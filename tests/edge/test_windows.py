@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from contracts.features import SECOND, FeatureSchema
 from contracts.phases import PHASES, SOURCES
@@ -52,7 +54,7 @@ def test_live_equals_batch_bit_for_bit(path: Path, schema: FeatureSchema) -> Non
     episode = read_episode(path)
     whole = batch(episode, schema)
     extractor, ring = Extractor(schema), Ring(schema, SOURCES, frozenset(episode.manifest.guest_addresses))
-    live: list[np.ndarray] = []
+    live: list[NDArray[Any]] = []
 
     def settle(now: int) -> None:
         while len(live) < len(whole.ends) and whole.ends[len(live)] + schema.settle_ns <= now:

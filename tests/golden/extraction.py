@@ -7,8 +7,10 @@ recordings of tests/corpus, three windows each.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.features import EXTRACTOR_VERSION, feature_schema
 from contracts.telemetry.episode import read_episode
@@ -20,10 +22,10 @@ EPISODES = ("lab-microvm-1-bursty-c2-s02", "lab-q35-1-scan-and-dial-s02", "lab-q
 WINDOWS = (1, 10, 17)
 
 
-def vectors() -> dict[str, np.ndarray]:
+def vectors() -> dict[str, NDArray[Any]]:
     """Every golden array by name."""
     schema = feature_schema()
-    found: dict[str, np.ndarray] = {"version": np.array(EXTRACTOR_VERSION)}
+    found: dict[str, NDArray[Any]] = {"version": np.array(EXTRACTOR_VERSION)}
     for name in EPISODES:
         episode = read_episode(CORPUS / name.rsplit("-", name.count("-") - 2)[0] / name)
         ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, schema)
@@ -34,4 +36,4 @@ def vectors() -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FILE, **vectors())  # type: ignore[arg-type]
+    np.savez_compressed(FILE, **vectors())

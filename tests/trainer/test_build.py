@@ -139,9 +139,7 @@ def test_cnn_weights_are_int8(built: Build, schema: FeatureSchema) -> None:
 
 
 @pytest.mark.parametrize("name", ["gbt-realistic", "cnn-oracle"])
-def test_checkpoint_of_another_schema_data_or_split_is_refused(
-    built: Build, schema: FeatureSchema, name: str
-) -> None:
+def test_checkpoint_of_another_schema_data_or_split_is_refused(built: Build, schema: FeatureSchema, name: str) -> None:
     folder = built.out / "checkpoints" / name
     architecture = architecture_named(name.split("-")[0])
     stamp = stamp_of(folder)

@@ -31,9 +31,7 @@ def summaries(dataset: Dataset) -> Samples:
     return dataset.load_summary()
 
 
-def test_extract_store_gives_the_same_bytes_for_any_number_of_workers(
-    tmp_path: Path, schema: FeatureSchema
-) -> None:
+def test_extract_store_gives_the_same_bytes_for_any_number_of_workers(tmp_path: Path, schema: FeatureSchema) -> None:
     episodes = find_episodes(CORPUS)[:6]
     for workers in (1, 2):
         extract_store(episodes, tmp_path / f"{workers}.arrow", schema, workers=workers)

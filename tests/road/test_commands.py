@@ -1,0 +1,191 @@
+"""Both command lines as a user meets them: help with examples, refusals in one line, exit statuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from contracts import bundle as bundles
+from contracts.keys import generate_key
+from tests.conftest import Build
+from tests.recordings import CORPUS, ONE, copy_of, edit_manifest, edit_row
+
+NOWHERE = "mqtt://127.0.0.1:1"
+
+
+def run(program: str, *arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"{program}.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
+
+
+def refused(done: subprocess.CompletedProcess[str], status: int, *words: str) -> None:
+    """One line, the status, and the words."""
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.mark.parametrize(
+    "command", [["trainer"], ["trainer", "build"], ["trainer", "keygen"], ["edge"], ["edge", "replay"]], ids=" ".join
+)
+def test_help_has_an_example(command: list[str]) -> None:
+    done = run(command[0], *command[1:], "--help")
+    assert done.returncode == 0
+    assert f"example:\n  {command[0]} " in done.stdout
+
+
+def test_demo_help_has_an_example() -> None:
+    done = subprocess.run([sys.executable, "-m", "edge.demo", "--help"], capture_output=True, text=True, check=False)
+    assert "example:\n  make demo" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["trainer"], ["the following arguments are required: COMMAND", "see trainer --help"]),
+        (["trainer", "build"], ["the following arguments are required: STORE, --out"]),
+        (["trainer", "build", "x", "--out", "y", "--seed", "a"], ["invalid int value"]),
+        (["trainer", "build", "x", "--out", "y", "--workers", "0"], ["at least 1"]),
+        (["edge", "replay", "x"], ["the following arguments are required: --bundle, --broker"]),
+        (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--speed", "-1"], ["neither max nor a positive"]),
+        (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--node", "a/b"], ["not made of letters"]),
+        (["edge", "replay", "x", "--bundle", "b", "--broker", "http://x"], ["scheme 'http'; expected mqtt://"]),
+        (["edge", "replay", "x", "x", "--bundle", "b", "--broker", NOWHERE], ["one is named twice"]),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(arguments: list[str], words: list[str]) -> None:
+    refused(run(arguments[0], *arguments[1:]), 2, *words)
+
+
+@pytest.mark.parametrize("option", [["--architectures", "svm"], ["--threat-models", "divine"]])
+def test_build_refuses_names_it_does_not_know(tmp_path: Path, signing_key: Path, option: list[str]) -> None:
+    done = run("trainer", "build", CORPUS, "--out", tmp_path, "--key", signing_key, *option)
+    refused(done, 2, f"{option[0]}: no ", option[1], "expected ")
+
+
+def test_build_refuses_an_empty_store(tmp_path: Path, signing_key: Path) -> None:
+    (tmp_path / "store").mkdir()
+    done = run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", "--key", signing_key)
+    refused(done, 2, "an empty store; expected <host_id>/<episode_id>/episode.json; point at a folder")
+
+
+def test_build_refuses_a_bad_episode_and_names_it(tmp_path: Path, signing_key: Path) -> None:
+    copy_of(CORPUS / "lab-q35-1" / "lab-q35-1-io-walk-s01", tmp_path / "store")
+    edit_row(copy_of(ONE, tmp_path / "store"), "proc", 5, lambda row: row.update(utime="12"))
+    done = run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", "--key", signing_key, "--workers", 2)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "proc.jsonl.zst:6: Expected `int`, got `str` - at `$.utime`" in done.stderr.splitlines()[-1]
+    assert not (tmp_path / "out" / "dataset.arrow").exists()
+
+
+def test_build_refuses_an_episode_without_netflow_unless_allowed(tmp_path: Path, signing_key: Path) -> None:
+    edit_manifest(copy_of(ONE, tmp_path / "store"), lambda manifest: manifest["files"].pop("netflow.jsonl.zst"))
+    arguments = ("build", tmp_path / "store", "--out", tmp_path / "out", "--key", signing_key, "--workers", 1)
+    done = run("trainer", *arguments)
+    assert done.returncode == 2
+    assert "no netflow file; expected rows of proc, qmp, guest, netflow" in done.stderr.splitlines()[-1]
+    allowed = run("trainer", *arguments, "--allow-missing-source")
+    assert "one host only (lab-q35-2); expected two at least" in allowed.stderr.splitlines()[-1]
+
+
+def test_build_refuses_to_share_its_folder(tmp_path: Path, signing_key: Path) -> None:
+    from contracts.telemetry.storage import locked
+
+    with locked(tmp_path / ".lock"):
+        done = run("trainer", "build", CORPUS, "--out", tmp_path, "--key", signing_key)
+    refused(done, 2, ".lock: another process works here; expected to be alone")
+
+
+def test_build_makes_a_key_for_its_user_once(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    env = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    first = run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", env=env)
+    key = tmp_path / "config" / "phasewatch" / "trust" / "trainer.key"
+    assert f"made a signing key; its public half is {key.with_suffix('.pub')}" in first.stderr
+    assert key.stat().st_mode & 0o777 == 0o600
+    refused(run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", env=env), 2, "an empty store")
+
+
+@pytest.mark.slow
+class TestReplayRefuses:
+    """Every refusal of `edge replay`, before the first event."""
+
+    def replay(self, built: Build, folder: Path, *arguments: object, episode: Path = ONE, bundle: Path | None = None,
+               trust: Path | None = None) -> subprocess.CompletedProcess[str]:  # fmt: skip
+        path = bundle or built.bundle("gbt-realistic")
+        fixed = ("--bundle", path, "--broker", NOWHERE, "--trust", trust or built.key.parent)
+        return run("edge", "replay", episode, *fixed, "--outbox", folder / "o", "--drain-timeout", 0, *arguments)
+
+    def test_an_episode_that_is_not_there(self, built: Build, tmp_path: Path) -> None:
+        done = self.replay(built, tmp_path, episode=tmp_path / "e")
+        refused(done, 2, "episode.json: no such file; expected a regular file")
+
+    def test_a_torn_file(self, built: Build, tmp_path: Path, spoiled: Path) -> None:
+        data = (spoiled / "guest.jsonl.zst").read_bytes()
+        (spoiled / "guest.jsonl.zst").write_bytes(data[: len(data) // 2])
+        done = self.replay(built, tmp_path, episode=spoiled)
+        refused(done, 2, "guest.jsonl.zst: sha256 ", "as episode.json says; copy the file again")
+
+    def test_an_episode_without_netflow(self, built: Build, tmp_path: Path, spoiled: Path) -> None:
+        edit_manifest(spoiled, lambda manifest: manifest["files"].pop("netflow.jsonl.zst"))
+        refused(self.replay(built, tmp_path, episode=spoiled), 2, "episode.json: no netflow file")
+
+    def test_an_unsigned_bundle(self, built: Build, tmp_path: Path) -> None:
+        files = bundles._unpack(tmp_path, built.bundle("gbt-realistic").read_bytes())
+        del files["signature.json"]
+        (tmp_path / "b.bundle").write_bytes(bundles._pack(files))
+        done = self.replay(built, tmp_path, bundle=tmp_path / "b.bundle")
+        refused(done, 2, "b.bundle: not signed; expected a signature by a trusted key; build it with a key, or run")
+        allowed = self.replay(built, tmp_path, "--allow-unsigned", bundle=tmp_path / "b.bundle")
+        assert "events are kept in" in allowed.stderr.splitlines()[-1]
+
+    def test_a_bundle_by_a_stranger(self, built: Build, tmp_path: Path) -> None:
+        generate_key(tmp_path / "trust" / "other.key")
+        refused(
+            self.replay(built, tmp_path, trust=tmp_path / "trust"), 2, "signed by key ", "a key of the trust folder"
+        )
+
+    def test_a_bundle_of_another_schema(self, built: Build, tmp_path: Path) -> None:
+        registry = tmp_path / "mine.toml"
+        text = (Path(bundles.__file__).parent / "channels.toml").read_text()
+        registry.write_text(text.replace('transform = "log1p"', 'transform = "identity"', 1))
+        done = self.replay(built, tmp_path, "--channels", registry)
+        refused(done, 2, "bundle gbt-realistic-", "feature schema f19e5cd6eb1a…; expected ", "rebuild it with this")
+
+    @pytest.mark.parametrize("member", ["model.tl", "schema.json", "scorecard.json", "manifest.json", "signature.json"])
+    def test_a_changed_byte_in_any_member(self, built: Build, tmp_path: Path, member: str) -> None:
+        files = bundles._unpack(tmp_path, built.bundle("gbt-realistic").read_bytes())
+        files[member] = files[member][:-2] + bytes([files[member][-2] ^ 1]) + files[member][-1:]
+        (tmp_path / "b.bundle").write_bytes(bundles._pack(files))
+        refused(self.replay(built, tmp_path, bundle=tmp_path / "b.bundle"), 2, "b.bundle", "expected ")
+
+    def test_a_trust_folder_that_is_not_there(self, built: Build, tmp_path: Path) -> None:
+        refused(self.replay(built, tmp_path, trust=tmp_path / "none"), 2, "none: no such folder; expected a folder of")
+
+    def test_an_outbox_that_cannot_be_written(self, built: Build, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        done = self.replay(built, tmp_path, "--outbox", tmp_path / "file" / "o")
+        refused(done, 1, "cannot be written", "free some space or choose another folder")
+
+
+def test_nothing_in_the_project_names_this_machine_or_a_registry() -> None:
+    root = Path(__file__).parents[2]
+    git = shutil.which("git")
+    assert git
+    listed = subprocess.run([git, "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split("\n")
+    for name in filter(None, listed):
+        path = root / name
+        if path.suffix in (".zst", ".npz") or "corpus" in path.parts or not path.exists():
+            continue
+        text = path.read_text(errors="replace")
+        for word in ("pythonhosted" + ".org", "pypi" + ".org", "/work" + "/", "deb.debian" + ".org", "npmjs" + ".org"):
+            assert word not in text, f"{name} names {word}"

@@ -1,0 +1,59 @@
+"""`make demo`, with the recordings and the models of the test build."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import program
+from tests.conftest import Build
+from tests.recordings import CORPUS
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def folder(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A demo folder whose models are built already, so that each demo only replays."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    shutil.copytree(built.out, folder)
+    return folder
+
+
+@pytest.mark.parametrize("broker", ["amqtt", pytest.param("mosquitto", marks=pytest.mark.system)])
+def test_demo_shows_the_six_kinds_and_ends_with_status_0(folder: Path, broker: str) -> None:
+    command = [sys.executable, "-m", "edge.demo", "--store", str(CORPUS), "--out", str(folder), "--speed", "max"]
+    if broker == "mosquitto":
+        command += ["--mosquitto", str(program("mosquitto"))]
+    env = {**os.environ, "NO_COLOR": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "\x1b" not in done.stdout
+    for words in (
+        r"metrics   scorecard \(by the trainer\): macro F1 0\.\d{3} \[0\.\d{3}, 0\.\d{3}\]",
+        r"confusion scorecard \(by the trainer\): truth down, decided across",
+        r"profiles  scorecard .*; never tested: scan-and-dial",
+        r"episode   lab-q35-2-\S+: \S+ on lab-q35-2, watched by gbt-realistic-\w+ \(treelite-native, signed by demo\)",
+        r"window    \d\d:\d\d:\d\d  infecting +#+\.* \d\.\d\d   truth infecting +ok",
+        r"perf      extraction \d+\.\d\d ms, inference \d+\.\d\d ms",
+        r"the agent was (stopped -> )?online -> stopped",
+        r"  \d+ repeated under their id",
+        r"bundles, best first: \S+/index\.json",
+    ):
+        assert re.search(words, done.stdout), words
+
+
+def test_demo_says_in_one_line_when_there_is_nothing_to_train_on(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edge.demo", "--store", str(tmp_path), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "an empty store" in done.stderr
+    assert "demo: demo: the build ended with status 2; expected 0; see above" in done.stderr

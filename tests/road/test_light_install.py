@@ -1,0 +1,105 @@
+"""`edge` alone, in a clean environment: none of the trainer's packages, and it replays."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brokers import free_port, mosquitto_on
+from tests.conftest import Build
+from tests.recordings import ONE
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+ROOT = Path(__file__).parents[2]
+FORBIDDEN = {"tensorflow", "keras", "xgboost", "pandas", "scikit-learn", "pyarrow", "treelite", "scipy", "rich"}
+OTHERS = [name for name in ("python3.12", "python3.13") if shutil.which(name)]
+
+
+def works(python: str) -> bool:
+    """A name on the PATH may be a shim with nothing behind it."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+
+
+PYTHONS = [sys.executable, *filter(works, OTHERS)]
+
+
+@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).name)
+def test_edge_alone_installs_light_and_replays(
+    python: str, tmp_path: Path, built: Build, request: pytest.FixtureRequest
+) -> None:
+    """Python 3.11 takes tflite-runtime, later ones LiteRT. Which Pythons were found is in the test ids."""
+    venv = tmp_path / "venv"
+    subprocess.run([python, "-m", "venv", venv], check=True)
+    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    requirements = ROOT / "firmware-config" / "requirements.txt"
+    subprocess.run([*pip, "--require-hashes", "-r", str(requirements)], check=True)
+    source = tmp_path / "source"
+    for name in ("contracts", "edge", "trainer"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*wheel, str(source)], check=True)
+    (built_wheel,) = tmp_path.glob("phasewatch-*.whl")
+    subprocess.run([*pip, "--no-deps", str(built_wheel)], check=True)
+
+    listed = subprocess.run(
+        [*pip[:3], "list", "--format", "json", "--disable-pip-version-check"], capture_output=True, check=True
+    )
+    names = {entry["name"].lower() for entry in json.loads(listed.stdout)}
+    assert not names & FORBIDDEN
+    checked = subprocess.run([*pip[:3], "check"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    for name in ("gbt-realistic", "cnn-realistic"):
+        with mosquitto_on(free_port(), tmp_path) as url:
+            command = [str(venv / "bin" / "edge"), "replay", str(ONE), "--bundle", str(built.bundle(name))]
+            command += ["--broker", url, "--trust", str(built.key.parent)]
+            command += ["--outbox", str(tmp_path / f"{name}.sqlite")]
+            done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+    expected = "tflite-runtime" if Path(python).name == Path(sys.executable).name else "ai-edge-litert"
+    assert f"windows through {expected}" in done.stderr
+
+
+def test_importing_edge_and_contracts_loads_nothing_heavy() -> None:
+    script = (
+        "import sys, pkgutil, importlib, contracts, edge\n"
+        "for package in (contracts, edge):\n"
+        "    for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "        if '.demo' not in module.name: importlib.import_module(module.name)\n"
+        "print([m for m in ('tensorflow','keras','xgboost','pandas','sklearn','pyarrow','treelite','scipy','rich')"
+        " if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_contracts_load_without_numpy() -> None:
+    script = (
+        "import sys, pkgutil, importlib, contracts\n"
+        "for module in pkgutil.walk_packages(contracts.__path__, 'contracts.'): importlib.import_module(module.name)\n"
+        "print('numpy' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def test_edge_requirements_are_the_constraints_own_lines() -> None:
+    """One set of versions and hashes: what runs on a Pi was tested on the workstation."""
+
+    def pins(name: str) -> dict[str, str]:
+        text = (ROOT / name).read_text().replace("\\\n", " ")
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        return {line.split(";")[0].split(" ")[0]: " ".join(sorted(line.split("--hash=")[1:])) for line in lines}
+
+    full, edge = pins("constraints.txt"), pins("firmware-config/requirements.txt")
+    for pin, hashes in edge.items():
+        assert sorted(full[pin].split()) == sorted(hashes.split()), pin
