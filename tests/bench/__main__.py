@@ -1,0 +1,149 @@
+"""`make bench`: ratios against named peers, each pair measured in one run on the bundled recordings.
+
+    python -m tests.bench [--out build/bench]
+
+Prints one line per figure. Times are medians; machines are noisy, so nothing here is a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import f1_score
+
+from contracts.bundle import read_bundle
+from contracts.channels import view_of
+from contracts.features import feature_schema
+from contracts.keys import generate_key, load_trusted_keys
+from contracts.phases import PHASES
+from contracts.telemetry.episode import _decoders, find_episodes, read_episode
+from contracts.telemetry.storage import expand
+from edge import scores
+from edge.agent import Agent
+from edge.deploy import activate
+from edge.extract import Extractor, summarise, window_ends
+from edge.health import Health
+from edge.outbox import opened
+from edge.replay import replay
+from edge.runtimes import open_runtime
+from tests.recordings import CORPUS, columns_of_episode
+
+SCHEMA = feature_schema()
+
+
+def median_ms(work: Callable[[], object], times: int) -> float:
+    """Median of repeated calls, in ms."""
+    work()
+    took = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        took.append(time.perf_counter() - began)
+    return float(np.median(took)) * 1000
+
+
+def line(what: str, ours: float, peer: str, theirs: float) -> None:
+    print(f"{what}: {ours:.4g} ms; {peer}: {theirs:.4g} ms; ratio {ours / theirs:.3g}", flush=True)
+
+
+def bench_extraction() -> None:
+    """Whole recordings to tensor and summary, against decompression and a bare typed decode of the same files."""
+    episodes = find_episodes(CORPUS)[:12]
+
+    def bare() -> None:
+        for folder in episodes:
+            for path in sorted(folder.glob("*.zst")):
+                stored = path.read_bytes()
+                hashlib.sha256(stored)
+                _decoders[path.name.split(".")[0]].decode_lines(expand(stored, path))
+
+    def ours() -> None:
+        for folder in episodes:
+            episode = read_episode(folder)
+            columns = columns_of_episode(episode, SCHEMA)
+            ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, SCHEMA)
+            summarise(Extractor(SCHEMA).extract(columns, ends).tensor, SCHEMA)
+
+    line("extract 12 recordings", median_ms(ours, 5), "sha256 + decompress + bare decode", median_ms(bare, 5))
+
+
+def bench_agent(out: Path) -> None:
+    """One window from rows to the outbox, against the bare runtime in the same process."""
+    trust = load_trusted_keys(out / "keys")
+    episode = read_episode(CORPUS / "lab-q35-2" / "lab-q35-2-io-walk-s01")
+    for name in ("gbt-realistic", "cnn-realistic"):
+        (path,) = (out / "bundles").glob(f"{name}-*.bundle")
+        active = activate(path, SCHEMA, trust)
+        columns = columns_of_episode(episode, SCHEMA)
+        ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, SCHEMA)[:1]
+        tensor = Extractor(SCHEMA).extract(columns, ends).tensor[:, active.channels]
+        window = summarise(tensor, SCHEMA)[0] if name.startswith("gbt") else tensor[0]
+        health = Health()
+        with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "outbox") as outbox:
+            for _ in range(5):
+                replay(Agent(active, SCHEMA, node="n", outbox=outbox, health=health), episode, SCHEMA, None)
+        total = health.total.take().p50 or 0.0
+        bare = median_ms(functools.partial(active.runtime.predict, window), 500)
+        print(f"agent {name}, rows to outbox: {total:.4g} ms; {active.runtime.name}: {bare:.4g} ms; "
+              f"difference {total - bare:.4g} ms", flush=True)  # fmt: skip
+
+
+def bench_gbt(out: Path) -> None:
+    """The native trees against XGBoost's own prediction of one row."""
+    from trainer.architectures.gbt import Gbt, GbtModel
+
+    model = Gbt().load(out / "checkpoints" / "gbt-realistic")
+    assert isinstance(model, GbtModel)
+    (path,) = (out / "bundles").glob("gbt-realistic-*.bundle")
+    runtime = open_runtime(read_bundle(path, schema=SCHEMA, trust=load_trusted_keys(out / "keys")))
+    x = np.random.default_rng(0).normal(size=len(view_of(SCHEMA.channels, "realistic")) * 6).astype(np.float32)
+    theirs = median_ms(lambda: model.booster.inplace_predict(x[None]), 500)
+    line("gbt, one window", median_ms(lambda: runtime.predict(x), 500), "inplace_predict", theirs)
+
+
+def bench_bootstrap() -> None:
+    """10,000 replicates over 100,000 windows, against a scikit-learn loop (20 replicates, scaled)."""
+    rng = np.random.default_rng(0)
+    truth, episode = rng.integers(0, len(PHASES), 100_000), np.repeat(np.arange(1000), 100)
+    decided = np.where(rng.random(100_000) < 0.8, truth, rng.integers(0, len(PHASES), 100_000))
+
+    def ours() -> None:
+        scores.bootstrap(scores.confusions(truth, decided, episode, len(PHASES)), seed=0, replicates=10_000)
+
+    def loop() -> None:
+        for counts in rng.multinomial(1000, np.full(1000, 1e-3), size=20):
+            rows = np.repeat(np.arange(100_000), counts[episode])
+            f1_score(truth[rows], decided[rows], average="macro")
+
+    line("bootstrap", median_ms(ours, 3), "scikit-learn loop", median_ms(loop, 1) * 500)
+
+
+def main() -> None:
+    """Build once, measure."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("build/bench"))
+    out: Path = parser.parse_args().out
+    key = out / "keys" / "bench.key"
+    if not key.exists():
+        generate_key(key)
+    from trainer.cli import main as trainer
+
+    status = trainer(["build", str(CORPUS), "--out", str(out), "--quick", "--key", str(key)])
+    if status:
+        sys.exit(status)
+    bench_extraction()
+    bench_agent(out)
+    bench_gbt(out)
+    bench_bootstrap()
+
+
+if __name__ == "__main__":
+    main()
