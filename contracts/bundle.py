@@ -8,6 +8,7 @@ compares, so that no byte of the file can differ, headers and padding included.
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,9 +25,10 @@ from contracts.telemetry.storage import read_file, sha256, write_file
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
 MAX_BUNDLE = 64 << 20
+_BLOCK = 512
 _REDO = "build or download the bundle again"
 
-MemberName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,79}$")]
+MemberName = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9_.-]{0,79}$(?!\n)")]
 """Flat, lower case: no member can leave the folder that it is unpacked into."""
 
 
@@ -73,8 +75,8 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Ed25519 over the manifest's bytes. `key` is the id of the public key; `signature` is hexadecimal."""
 
     algorithm: Literal["Ed25519"]
-    key: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{16}$")]
-    signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
+    key: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$(?!\n)")]
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}$(?!\n)")]
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +119,7 @@ def read_bundle(
     key = _vouched(path, head, files.pop(SIGNATURE, None), trust, allow_unsigned)
     try:
         manifest = msgspec.json.decode(head, type=BundleManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BundleError(
             f"{path}:{MANIFEST}", str(error), expected="a bundle manifest of format 1", remedy=_REDO
         ) from None
@@ -129,6 +131,11 @@ def read_bundle(
         if found != member.sha256:
             raise DigestError(
                 f"{path}:{name}", f"sha256 {found[:12]}…", expected=f"{member.sha256[:12]}…", remedy=_REDO
+            )
+    for artifact in manifest.artifacts:
+        if artifact.member not in files:
+            raise BundleError(
+                path, f"no member {artifact.member} for {artifact.runtime}", expected="every artifact", remedy=_REDO
             )
     require_schema(manifest.schema_hash, schema, f"bundle {manifest.name}")
     return Bundle(path=path, manifest=manifest, digest=sha256(head), members=files, key=key)
@@ -180,26 +187,27 @@ def _pack(files: dict[str, bytes]) -> bytes:
 
 
 def _unpack(path: Path, data: bytes) -> dict[str, bytes]:
-    """The files of an archive that `_pack` could have made. Raises `BundleError`."""
+    """The files of an archive that `_pack` could have made; nothing else of what tar allows is even looked at.
+
+    Raises `BundleError`.
+    """
+
+    def refuse(found: str) -> BundleError:
+        return BundleError(path, found, expected="exactly the archive that was packed", remedy=_REDO)
+
     files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
-            for entry in archive:
-                file = archive.extractfile(entry) if entry.isreg() else None
-                if file is None:
-                    raise BundleError(path, f"{entry.name!r} is not a plain file", expected="plain files", remedy=_REDO)
-                files[entry.name] = file.read()
-    except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
-        raise BundleError(path, f"not a whole tar ({error})", expected="a Phasewatch bundle", remedy=_REDO) from None
-    try:
-        same = _pack(files) == data
-    except (tarfile.TarError, ValueError, UnicodeError):
-        same = False
-    if not same:
-        raise BundleError(
-            path,
-            "bytes that its members do not account for",
-            expected="exactly the archive that was packed",
-            remedy=_REDO,
-        )
+    at = 0
+    while at + _BLOCK <= len(data) and data[at : at + _BLOCK].strip(b"\0"):
+        name, size = data[at : at + 100].rstrip(b"\0"), data[at + 124 : at + 135]
+        if not re.fullmatch(rb"[a-z0-9][a-z0-9_.-]{0,79}", name) or not re.fullmatch(rb"[0-7]{11}", size):
+            raise refuse("not a tar of plain files")
+        start, length = at + _BLOCK, int(size, 8)
+        if start + length > len(data):
+            raise refuse(f"member {name.decode()} is cut off")
+        files[name.decode()] = data[start : start + length]
+        at = start + -(-length // _BLOCK) * _BLOCK
+    if not files:
+        raise refuse("not a tar")
+    if _pack(files) != data:
+        raise refuse("bytes that its members do not account for")
     return files

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from importlib import resources
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
@@ -18,6 +18,7 @@ from contracts.telemetry.rows import ROW_TYPES
 
 SampledKind = Literal["rate", "level", "change"]
 FlowKind = Literal["flow_starts", "flow_volume", "flow_distinct", "flow_duration", "flow_start_gap"]
+_FLOW_KINDS: tuple[str, ...] = get_args(FlowKind)
 
 
 class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -27,7 +28,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     source: Source
     kind: SampledKind | FlowKind
     field: str | None = None
-    divisor: int = 1
+    divisor: Annotated[int, msgspec.Meta(ge=1, le=10**15)] = 1
     unit: str
     transform: Literal["identity", "log1p"] = "identity"
     clip: Literal["window"] | None = None
@@ -64,7 +65,7 @@ def read_channels(path: Path) -> tuple[Channel, ...]:
 def _parse(data: bytes, where: str) -> tuple[Channel, ...]:
     try:
         channels = tuple(msgspec.toml.decode(data, type=_File).channel)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
             where, str(error), expected="the columns of contracts/channels.toml", remedy="correct the file"
         ) from None
@@ -89,6 +90,13 @@ def _fault(channel: Channel) -> str | None:
     fields = set(ROW_TYPES[channel.source].__struct_fields__)
     if channel.kind.startswith("flow_") != (channel.source == "netflow"):
         return f"kind {channel.kind} does not go with source {channel.source}"
+    idle = [
+        name
+        for name, kinds in (("clip", ("level",)), ("only", ("flow_starts",)), ("direction", _FLOW_KINDS))
+        if getattr(channel, name) not in (None, "out") and channel.kind not in kinds
+    ]
+    if idle:  # it would change the hash and not the numbers
+        return f"kind {channel.kind} makes nothing of {idle[0]}"
     if channel.kind in ("flow_starts", "flow_duration", "flow_start_gap"):
         return None if channel.field is None else f"kind {channel.kind} takes no field"
     if channel.field not in fields:
@@ -101,7 +109,7 @@ def _fault(channel: Channel) -> str | None:
         allowed = tuple(sorted(fields - {"t_wall_ns", "t_mono_ns", "state", "status", "boot_id"}))
     if channel.field not in allowed:
         return f"kind {channel.kind} cannot use field {channel.field!r}"
-    return None if channel.divisor >= 1 else f"divisor {channel.divisor}"
+    return None
 
 
 def view_of(channels: tuple[Channel, ...], threat_model: ThreatModel) -> tuple[str, ...]:

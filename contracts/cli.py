@@ -39,9 +39,12 @@ def run(program: str, main: Callable[[Sequence[str]], int], arguments: Sequence[
     except PhasewatchError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone; nothing more to say
+            return 0
+        print(f"{program}: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"{program}: stopped", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone; nothing more to say
-        return 0

@@ -17,7 +17,7 @@ from contracts.phases import Phase, Source
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
-Hash = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Flag = Literal["clock_step", "degraded", "rows_dropped", "unsigned_bundle"]
 """clock_step: the wall clock jumped inside the window. degraded: a source is absent or was mostly not observed.
 rows_dropped: more rows came than the ring holds. unsigned_bundle: nobody vouches for the model."""
@@ -168,7 +168,7 @@ class Event(msgspec.Struct, Generic[D], frozen=True, kw_only=True, forbid_unknow
     """A CloudEvents 1.0 envelope. `featureschema` (an extension attribute) is the feature-schema hash."""
 
     specversion: Literal["1.0"]
-    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+    id: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
     source: str
     type: str
     time: str
@@ -255,7 +255,7 @@ def decode_event(payload: bytes, where: object = "event") -> Event[Data]:
         raise RowError(
             where, f"type {error}", expected="one of the six events", remedy="use matching versions on both sides"
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(
             where, str(error), expected="a CloudEvents 1.0 document", remedy="use matching versions on both sides"
         ) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -59,6 +59,10 @@ def generate_key(path: Path) -> Path:
     Raises `ConfigError` if either is there already, `StorageError`.
     """
     public_path = path.with_suffix(".pub")
+    if path == public_path:
+        raise ConfigError(
+            path, "the name of a public key", expected="another ending than .pub", remedy=f"say {path.stem}.key"
+        )
     for taken in (path, public_path):
         if taken.exists():
             raise ConfigError(taken, "exists", expected="a new file", remedy="choose another name: keys are kept")
@@ -84,7 +88,7 @@ def load_signing_key(path: Path) -> SigningKey:
         raise ConfigError(path, "readable by others", expected="mode 0600", remedy=f"chmod 600 {path}")
     try:
         key = serialization.load_pem_private_key(data, password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError(
@@ -103,7 +107,7 @@ def load_trusted_keys(folder: Path) -> TrustedKeys:
     for path in sorted(folder.glob("*.pub")):
         try:
             key = serialization.load_pem_public_key(read_file(path, 1 << 16))
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             key = None
         if not isinstance(key, Ed25519PublicKey):
             raise ConfigError(

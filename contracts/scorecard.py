@@ -19,14 +19,19 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     model_macro_f1: Share
     """The trained model's own, before it was compiled."""
     argmax_agreement: Share
-    """Share of held-out windows on which artifact and model decide alike."""
+    """Share of held-out windows on which artifact and model decide alike, in the worst runtime."""
     max_probability_difference: Share
+    """Over the same windows, in the worst runtime."""
     per_class: dict[Phase, Share]
     per_host: dict[str, Share]
     labels: tuple[Phase, ...]
     confusion: tuple[tuple[Whole, ...], ...]
     profiles: dict[str, ProfileScore]
     untested_profiles: tuple[str, ...]
+    seen_samples_share: Share
+    """Share of the held-out windows whose sample (variant of a profile) was learned from, on another host."""
+    elapsed_time_alone: Interval
+    """Macro F1 on the same windows of a model that sees only how long the episode has run."""
     paired: Paired | None
 
 

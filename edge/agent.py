@@ -23,7 +23,7 @@ from edge.detect import Detector, Known
 from edge.extract import Extractor, truth_of, window_ends
 from edge.health import Health
 from edge.outbox import Outbox
-from edge.ring import Ring
+from edge.ring import Ring, reach_ns
 
 PERF_EVERY_NS = 30 * SECOND
 
@@ -106,7 +106,7 @@ class Agent:
 
         live = watch.subject.mode == "live"
         known = watch.known(end)
-        dropped, watch.dropped_before = watch.ring.dropped > watch.dropped_before, watch.ring.dropped
+        dropped = watch.ring.dropped_ns >= end - reach_ns(self._schema)
         data = self._detector.event(
             windows,
             probabilities,
@@ -165,7 +165,6 @@ class _Watch:
         self.ring = Ring(schema, subject.sources, subject.guest_addresses)
         self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
         self.decisions: list[tuple[int, int]] = []
-        self.dropped_before = 0
         self.last_end_ns = subject.started_wall_ns
         self.next_perf_ns = subject.started_wall_ns + PERF_EVERY_NS
         first = window_ends(subject.started_wall_ns, subject.started_wall_ns + 2 * schema.window_ns, schema)

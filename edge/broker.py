@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from contracts.errors import ConfigError
 from contracts.telemetry.storage import read_file
@@ -39,8 +39,11 @@ def parse_broker(url: str, *, password_file: Path | None = None, ca_file: Path |
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as error:
+        (parts.hostname or "").encode("idna")
+    except ValueError as error:  # UnicodeError is one
         raise refuse(str(error), "correct the address") from None
+    if port == 0:
+        raise refuse("port 0", "name the broker's port")
     if parts.scheme not in ("mqtt", "mqtts"):
         raise refuse(f"scheme {parts.scheme!r}", "begin with mqtt:// or mqtts://")
     if not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
@@ -49,13 +52,20 @@ def parse_broker(url: str, *, password_file: Path | None = None, ca_file: Path |
         raise refuse("a password in the address", f"use --password-file or {PASSWORD_VARIABLE}")
     password = os.environ.get(PASSWORD_VARIABLE)
     if password_file is not None:
-        password = read_file(password_file, 4096).decode().rstrip("\n")
+        try:
+            password = read_file(password_file, 4096).decode().rstrip("\n")
+        except UnicodeDecodeError:
+            raise ConfigError(
+                password_file, "not UTF-8", expected="a password and nothing else", remedy="write it anew"
+            ) from None
+    if password is not None and parts.username is None:
+        raise refuse("a password but no user", "say mqtt://user@host")
     tls = parts.scheme == "mqtts"
     return Broker(
         host=parts.hostname,
         port=port or (8883 if tls else 1883),
         tls=tls,
-        user=parts.username,
+        user=None if parts.username is None else unquote(parts.username),
         password=password,
         ca_file=ca_file,
     )

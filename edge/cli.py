@@ -65,7 +65,7 @@ def _add_replay(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="the broker's password")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust with mqtts")
     parser.add_argument(
-        "--drain-timeout", type=float, default=10.0, metavar="S", help="how long to wait for the broker at the end"
+        "--drain-timeout", type=_seconds, default=10.0, metavar="S", help="how long to wait for the broker at the end"
     )
     parser.set_defaults(work=_replay)
 
@@ -77,9 +77,19 @@ def _speed(text: str) -> float | None:
         speed = float(text)
     except ValueError:
         speed = 0
-    if not 0 < speed < 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither max nor a positive number")
+    if not 0.001 <= speed <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither max nor a number from 0.001 to 1000000")
     return speed
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to a day")
+    return seconds
 
 
 def _node(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,11 +12,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.bundle import Bundle, read_bundle
+from contracts.bundle import Bundle, BundleManifest, read_bundle
+from contracts.channels import view_of
 from contracts.errors import BundleError
 from contracts.events import BundleRef
 from contracts.features import FeatureSchema
 from contracts.keys import TrustedKeys
+from contracts.phases import PHASES
 from contracts.scorecard import Reference, Scorecard
 from edge.runtimes import Runtime, open_runtime
 
@@ -38,39 +41,67 @@ def activate(path: Path, schema: FeatureSchema, trust: TrustedKeys | None, *, al
     """Raises `BundleError` and its kin, `DigestError`, `SchemaMismatchError`; nothing is used before it is checked."""
     bundle = read_bundle(path, schema=schema, trust=trust, allow_unsigned=allow_unsigned)
     manifest = bundle.manifest
+    _require_sense(manifest, schema)
     index = {channel: i for i, channel in enumerate(schema.channel_ids)}
-    unknown = [channel for channel in manifest.channels if channel not in index]
-    if unknown:
-        raise BundleError(
-            f"bundle {manifest.name}", f"channel {unknown[0]}", expected="channels of its schema", remedy="rebuild it"
-        )
     runtime = open_runtime(bundle)
-    self_test(bundle, runtime)
+    self_test(bundle, runtime, schema)
     return Active(
         bundle=bundle,
         runtime=runtime,
         scorecard=_document(bundle, "scorecard.json", Scorecard),
-        reference=_document(bundle, "reference.json", Reference),
+        reference=_reference(bundle),
         ref=BundleRef(name=manifest.name, digest=bundle.digest, runtime=runtime.name, key=bundle.key),
         channels=np.array([index[channel] for channel in manifest.channels], np.intp),
     )
 
 
-def self_test(bundle: Bundle, runtime: Runtime) -> None:
+def _require_sense(manifest: BundleManifest, schema: FeatureSchema) -> None:
+    """What a manifest says must be what this version means by it. Raises `BundleError`."""
+
+    def refuse(found: str, expected: str) -> BundleError:
+        return BundleError(f"bundle {manifest.name}", found, expected=expected, remedy="build it again")
+
+    if manifest.phases != PHASES:
+        raise refuse(f"phases {', '.join(manifest.phases)}", ", ".join(PHASES))
+    if manifest.channels != view_of(schema.channels, manifest.threat_model):
+        raise refuse(f"{len(manifest.channels)} channels", f"the view of the {manifest.threat_model} threat model")
+    for artifact in manifest.artifacts:
+        if artifact.runtime.startswith("treelite") and manifest.view != "summary":
+            raise refuse(f"{artifact.runtime} on view {manifest.view}", "trees to look at summaries")
+
+
+def self_test(bundle: Bundle, runtime: Runtime, schema: FeatureSchema) -> None:
     """Run the golden vectors through the very runtime that will be used. Raises `BundleError`."""
-    where = f"bundle {bundle.manifest.name} in {runtime.name}"
-    windows, expected = _array(bundle, "golden-windows.npy"), _array(bundle, "golden-probabilities.npy")
+    manifest = bundle.manifest
+    where = f"bundle {manifest.name} in {runtime.name}"
+    channels = len(manifest.channels)
+    shape = (channels * len(schema.statistics),) if manifest.view == "summary" else (channels, schema.steps)
+    windows = _array(bundle, "golden-windows.npy", shape)
+    expected = _array(bundle, "golden-probabilities.npy", (len(manifest.phases),))
     if len(windows) == 0 or len(windows) != len(expected):
         raise BundleError(where, "no golden vectors", expected="a window of each phase", remedy="build it again")
     found = runtime.predict_many(windows)
     difference = float(np.abs(found - expected).max())
-    if not difference <= bundle.manifest.tolerance:
+    if not difference <= manifest.tolerance:
         raise BundleError(
             where,
             f"golden vectors come out {difference:.2g} off",
-            expected=f"at most {bundle.manifest.tolerance:g}",
+            expected=f"at most {manifest.tolerance:g}",
             remedy="build it again, or install the runtime it was proven with",
         )
+
+
+def _reference(bundle: Bundle) -> Reference:
+    reference, channels = _document(bundle, "reference.json", Reference), len(bundle.manifest.channels)
+    numbers = (reference.mean, reference.std, reference.importance)
+    if any(len(some) != channels or not np.isfinite(some).all() for some in numbers) or min(reference.std) <= 0:
+        raise BundleError(
+            f"{bundle.path}:reference.json",
+            "numbers that do not fit its channels",
+            expected=f"{channels} finite means, deviations above 0, and importances",
+            remedy="build the bundle again",
+        )
+    return reference
 
 
 def _document(bundle: Bundle, name: str, kind: type[T]) -> T:
@@ -83,12 +114,23 @@ def _document(bundle: Bundle, name: str, kind: type[T]) -> T:
     raise BundleError(f"{bundle.path}:{name}", found, expected=f"a {name}", remedy="build the bundle again")
 
 
-def _array(bundle: Bundle, name: str) -> NDArray[np.float32]:
+def _array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """(N, *shape) float32 from a member in NumPy's format, whose header is believed only if it fits the bytes."""
     try:
-        array: NDArray[np.float32] = np.load(io.BytesIO(bundle.members[name]), allow_pickle=False)
-        return array
+        file = io.BytesIO(bundle.members[name])
+        version = np.lib.format.read_magic(file)  # type: ignore[no-untyped-call]
+        if version != (1, 0):
+            raise ValueError(f"format version {version}")
+        found, fortran, dtype = np.lib.format.read_array_header_1_0(file)  # type: ignore[no-untyped-call]
+        data = file.read()
+        if dtype != np.dtype("<f4") or fortran or found[1:] != shape or len(data) != 4 * math.prod(found):
+            raise ValueError(f"{dtype} of shape {found}")
+        return np.frombuffer(data, np.float32).reshape(found)
     except KeyError:
-        found = "missing"
-    except (ValueError, EOFError) as error:
-        found = f"unreadable ({error})"
-    raise BundleError(f"{bundle.path}:{name}", found, expected="an array", remedy="build the bundle again")
+        reason = "missing"
+    except Exception as error:  # a header is an expression that NumPy parses: it can fail in any way
+        reason = f"unreadable ({error})"
+    raise BundleError(
+        f"{bundle.path}:{name}", reason, expected=f"float32 of shape (N, {', '.join(map(str, shape))})",
+        remedy="build the bundle again",
+    )  # fmt: skip

@@ -16,7 +16,7 @@ from edge.extract import Windows, summarise
 
 TOP_CHANNELS = 3
 DEGRADED_BELOW = 0.5
-"""A source of which less than this was observed makes its window degraded."""
+"""A source that the model looks at, and of which less than this was observed, makes its window degraded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,9 @@ class Detector:
             source: np.array([i for i, channel in enumerate(schema.channels) if channel.source == source], np.intp)
             for source in SOURCES
         }
+        # the sources that this model looks at
+        view = set(active.channels.tolist())
+        self._sources = [source for source, at in self._of_source.items() if view.intersection(at.tolist())]
         reference = active.reference
         self._mean, self._std = np.array(reference.mean), np.array(reference.std)
         self._importance = np.array(reference.importance)
@@ -63,10 +66,14 @@ class Detector:
         observed = {
             source: round(float(windows.mask[0, at].mean()), 4) for source, at in self._of_source.items() if len(at)
         }
-        best = int(probabilities.argmax())
+        looked_at = {source: observed[source] for source in self._sources}
+        sampled = [share for source, share in looked_at.items() if source != "netflow"]
+        best = int(np.nan_to_num(probabilities).argmax())
+        sure = bool(probabilities[best] >= active.bundle.manifest.abstain_below)  # never of NaN
+        blind = bool(sampled) and max(sampled) == 0  # netflow without a row is a zero, but no ground for a decision
         flags: dict[Flag, bool] = {
             "clock_step": bool(windows.clock_step[0]),
-            "degraded": min(observed.values()) < DEGRADED_BELOW,
+            "degraded": min(looked_at.values()) < DEGRADED_BELOW,
             "rows_dropped": dropped,
             "unsigned_bundle": active.ref.key is None,
         }
@@ -77,9 +84,10 @@ class Detector:
             start_wall_ns=end - self._schema.window_ns,
             end_wall_ns=end,
             probabilities={
-                phase: round(min(1.0, max(0.0, float(p))), 6) for phase, p in zip(PHASES, probabilities, strict=True)
+                phase: round(min(1.0, max(0.0, float(p))), 6)
+                for phase, p in zip(PHASES, np.nan_to_num(probabilities), strict=True)
             },
-            decided=PHASES[best] if probabilities[best] >= active.bundle.manifest.abstain_below else None,
+            decided=PHASES[best] if sure and not blind else None,
             truth=known.phase if known else None,
             purity=round(known.purity, 4) if known else None,
             observed=observed,

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import StorageError
+from contracts.errors import ConfigError, StorageError
 from contracts.telemetry.storage import locked
 
 MAX_EVENTS = 1_000_000
@@ -22,6 +22,8 @@ CREATE TABLE IF NOT EXISTS queue (
     source TEXT NOT NULL, id TEXT NOT NULL, topic TEXT NOT NULL,
     qos INTEGER NOT NULL, retain INTEGER NOT NULL, payload BLOB NOT NULL, since_ns INTEGER NOT NULL,
     UNIQUE (source, id));
+CREATE INDEX IF NOT EXISTS least ON queue (qos, seq);
+CREATE TABLE IF NOT EXISTS dropped (count INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL);
 """
 
@@ -42,7 +44,7 @@ class Outbox:
     """One process's queue. Safe to use from several threads."""
 
     def __init__(self, path: Path, max_events: int = MAX_EVENTS) -> None:
-        self.path, self.dropped = path, 0
+        self.path = path
         self._max, self._lock, self._news = max_events, threading.Lock(), threading.Condition()
         with self._storing():
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -50,11 +52,11 @@ class Outbox:
             self._db.execute("PRAGMA synchronous = FULL")  # a power cut takes nothing that was said to be stored
             self._db.executescript(_TABLES)
             self._depth = int(self._db.execute("SELECT count(*) FROM queue").fetchone()[0])
+            self.dropped = int(self._db.execute("SELECT ifnull(sum(count), 0) FROM dropped").fetchone()[0])
 
     def put(self, *, source: str, event_id: str, topic: str, qos: int, retain: bool, payload: bytes) -> None:
         """Store an event. One that is waiting already (same source and id) is not stored twice."""
         with self._lock:
-            dropped = 0
             with self._storing(), self._transaction():
                 added = self._db.execute(
                     "INSERT OR IGNORE INTO queue (source, id, topic, qos, retain, payload, since_ns)"
@@ -63,9 +65,12 @@ class Outbox:
                 ).rowcount
                 if retain:
                     self._db.execute("INSERT OR REPLACE INTO retained VALUES (?, ?)", (topic, payload))
-                if self._depth + added > self._max:
-                    self._db.execute("DELETE FROM queue WHERE seq = (SELECT seq FROM queue ORDER BY qos, seq LIMIT 1)")
-                    dropped = 1
+                dropped = max(0, self._depth + added - self._max)
+                if dropped:
+                    self._db.execute(
+                        "DELETE FROM queue WHERE seq IN (SELECT seq FROM queue ORDER BY qos, seq LIMIT ?)", (dropped,)
+                    )
+                    self._db.execute("INSERT INTO dropped VALUES (?)", (dropped,))
             self._depth += added - dropped
             self.dropped += dropped
         with self._news:
@@ -91,15 +96,12 @@ class Outbox:
         with self._news:
             self._news.notify_all()
 
-    def retained(self) -> list[tuple[str, bytes]]:
-        """The last payload of every retained topic, less those that wait to be sent: what a late subscriber needs."""
+    def retained(self, prefix: str = "") -> list[tuple[str, bytes]]:
+        """What a late subscriber needs: the last payload of every retained topic, less those that wait to be sent."""
+        query = "SELECT topic, payload FROM retained WHERE topic NOT IN (SELECT topic FROM queue WHERE retain)"
         with self._lock, self._storing():
-            return list(
-                self._db.execute(
-                    "SELECT topic, payload FROM retained WHERE topic NOT IN (SELECT topic FROM queue WHERE retain)"
-                    " ORDER BY topic"
-                )
-            )
+            found = self._db.execute(f"{query} ORDER BY topic").fetchall()
+        return [(topic, payload) for topic, payload in found if topic.startswith(prefix)]
 
     @property
     def depth(self) -> int:
@@ -142,7 +144,9 @@ class Outbox:
 
 @contextlib.contextmanager
 def opened(path: Path, max_events: int = MAX_EVENTS) -> Iterator[Outbox]:
-    """An outbox that no other process uses. Raises `BusyError`, `StorageError`."""
+    """An outbox that no other process uses. Raises `BusyError`, `ConfigError`, `StorageError`."""
+    if not path.name or path.is_dir():
+        raise ConfigError(path, "a folder", expected="a file for the outbox", remedy=f"say {path / 'outbox.sqlite'}")
     with locked(path.with_name(f"{path.name}.lock")):
         outbox = Outbox(path, max_events)
         try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import random
+import socket
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -47,6 +50,9 @@ class MqttPublisher(Publisher):
         self.broker, self.problem = broker, "not connected yet"
         self._availability, self._refresh = availability_topic(node), on_connect
         self._connected, self._stopping = threading.Event(), threading.Event()
+        # Our own count of PUBACKs: paho's tokens never tell of a message that it had to send twice.
+        self._acknowledged: set[int] = set()
+        self._news = threading.Condition()
         client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=f"phasewatch-{node}", clean_session=False)
         client.will_set(self._availability, b"offline", qos=1, retain=True)
         if broker.user is not None:
@@ -62,6 +68,7 @@ class MqttPublisher(Publisher):
         # doubling from about a second to about a minute; the jitter keeps a roomful of Pis apart
         client.reconnect_delay_set(random.uniform(0.5, 1.5), random.uniform(30, 60))  # type: ignore[arg-type]  # noqa: S311
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_publish = self._on_publish
         client.on_connect_fail = self._on_connect_fail
         self._client = client
         client.connect_async(broker.host, broker.port, keepalive=KEEP_ALIVE_S)
@@ -76,26 +83,41 @@ class MqttPublisher(Publisher):
         """Publish all, then wait for all: the client resends what a lost connection left unacknowledged."""
         while not self._connected.wait(0.2):
             self._require_running()
-        tokens = [
-            self._client.publish(message.topic, message.payload, message.qos, message.retain) for message in messages
+        self._acknowledged.clear()
+        sent = [
+            self._client.publish(message.topic, message.payload, message.qos, message.retain).mid
+            for message in messages
         ]
-        for token, message in zip(tokens, messages, strict=True):
-            while message.qos and not token.is_published():
-                self._require_running()
-                token.wait_for_publish(0.2)
+        wanted = {mid for mid, message in zip(sent, messages, strict=True) if message.qos}
+        while not self._seen(wanted, 0.2):
+            self._require_running()
 
     def close(self) -> None:
         """Publish `stopped` in place of the will and disconnect. Unacknowledged messages stay in the outbox."""
         self._stopping.set()
         if self.connected:
-            token = self._client.publish(self._availability, b"stopped", qos=1, retain=True)
-            token.wait_for_publish(2)
-            self._client.disconnect()
+            mid = self._client.publish(self._availability, b"stopped", qos=1, retain=True).mid
+            if self._seen({mid}, 2):
+                self._client.disconnect()
+            elif (connection := self._client.socket()) is not None:
+                # no DISCONNECT: the broker shall publish the will in its place
+                with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as lost:
+                    lost.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
 
     def abort(self) -> None:
         """Make a waiting `send` give up."""
         self._stopping.set()
+
+    def _seen(self, mids: set[int], seconds: float) -> bool:
+        """Whether all of these were acknowledged within that time."""
+        with self._news:
+            return self._news.wait_for(lambda: mids <= self._acknowledged, seconds)
+
+    def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, _reason: Any, _properties: Any) -> None:
+        with self._news:
+            self._acknowledged.add(mid)
+            self._news.notify_all()
 
     def _require_running(self) -> None:
         if self._stopping.is_set():
@@ -106,8 +128,11 @@ class MqttPublisher(Publisher):
             self._change(False, f"connection refused by the broker ({reason})")
             return
         client.publish(self._availability, b"online", qos=1, retain=True)
-        for topic, payload in self._refresh():
-            client.publish(topic, payload, qos=1, retain=True)
+        try:
+            for topic, payload in self._refresh():
+                client.publish(topic, payload, qos=1, retain=True)
+        except StorageError as error:  # nothing may end paho's thread
+            log.error("%s", error)
         self._change(True, "connected")
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
@@ -155,6 +180,9 @@ class Drain:
         except StorageError as error:
             log.error("%s", error)
             self.fault = error
+        except Exception as error:  # a thread that ends in silence would lose events for ever
+            log.exception("the drain stopped")
+            self.fault = BrokerError("drain", repr(error), expected="to go on", remedy="report this as a bug")
 
     def wait_empty(self, seconds: float) -> bool:
         """Whether everything was acknowledged within that time."""

@@ -57,11 +57,13 @@ def replay(agent: Agent, episode: Episode, schema: FeatureSchema, speed: float |
     manifest = episode.manifest
     pace = Pace(manifest.started_wall_ns, speed)
     agent.begin(subject_of(episode))
+    over = manifest.ended_wall_ns + schema.settle_ns
     for arrival, source, row in arrivals(episode):
+        if arrival > over:
+            break  # it can count in no window any more
         pace.wait_until(arrival)
         agent.advance(arrival - 1)  # a row that arrives in the very moment of settling still counts
         agent.feed(source, row)
-    over = manifest.ended_wall_ns + schema.settle_ns
     pace.wait_until(over)
     agent.advance(over)
     agent.end()

@@ -16,21 +16,36 @@ CAPACITY: dict[Source, int] = {"proc": 1024, "qmp": 512, "guest": 1024, "netflow
 
 
 class Ring:
-    """Rows of some sources, as columns. When a source overflows, its oldest rows go, and `dropped` counts them."""
+    """Rows of some sources, as columns. When a source overflows, its oldest rows go.
+
+    `dropped` counts the rows that went while a window might still have wanted them; `dropped_ns` is the arrival of the
+    youngest of them (Unix ns), so that a window can tell whether it is one of those.
+    """
 
     def __init__(self, schema: FeatureSchema, sources: Iterable[Source], guest_addresses: frozenset[str]) -> None:
         self.dropped = 0
+        self.dropped_ns = 0
+        self._wanted_ns = reach_ns(schema) + schema.settle_ns
         self._lines = {source: _Line(schema, source, guest_addresses) for source in sources}
 
     def append(self, source: Source, row: Row) -> None:
         """Add a row that has just arrived. A row of a source that is not watched is ignored."""
         line = self._lines.get(source)
-        if line is not None:
-            self.dropped += line.append(row)
+        if line is None:
+            return
+        lost_ns = line.append(row)
+        if lost_ns is not None and lost_ns >= line.newest_ns - self._wanted_ns:
+            self.dropped += 1
+            self.dropped_ns = max(self.dropped_ns, lost_ns)
 
     def columns(self) -> dict[Source, Columns]:
         """Views of what is held, per source: valid until the next `append`."""
         return {source: line.columns() for source, line in self._lines.items()}
+
+
+def reach_ns(schema: FeatureSchema) -> int:
+    """How long before its end a window may still look: flows look back one window from its start."""
+    return 2 * schema.window_ns
 
 
 class _Line:
@@ -43,9 +58,13 @@ class _Line:
         self._table = np.empty((4 + len(self._fields), 2 * self._capacity), np.int64)
         self._first = self._end = 0
 
-    def append(self, row: Row) -> int:
-        """Returns how many rows younger than the span had to go."""
-        dropped = 0
+    @property
+    def newest_ns(self) -> int:
+        """Arrival of the last row."""
+        return int(self._table[2, self._end - 1])
+
+    def append(self, row: Row) -> int | None:
+        """Returns the arrival of the row that had to go for want of room, if one had to."""
         if self._end == self._table.shape[1]:
             held = self._table[:, self._first : self._end].copy()
             self._first, self._end = 0, held.shape[1]
@@ -54,12 +73,13 @@ class _Line:
         self._end += 1
         arrival = self._table[2]
         oldest = arrival[self._end - 1] - SPAN_NS
-        while self._end - self._first > 1 and arrival[self._first] < oldest:
+        # one row older than the span stays: after a jump of the clock it is what the jump shows by
+        while self._end - self._first > 2 and arrival[self._first + 1] < oldest:
             self._first += 1
-        if self._end - self._first > self._capacity:
-            self._first += 1
-            dropped = 1
-        return dropped
+        if self._end - self._first <= self._capacity:
+            return None
+        self._first += 1
+        return int(arrival[self._first - 1])
 
     def columns(self) -> Columns:
         table = self._table[:, self._first : self._end]

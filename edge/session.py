@@ -41,7 +41,7 @@ def replay_all(
         if outbox.depth:
             _say(f"{outbox.depth} events of an earlier run go first")
         health = Health()
-        publisher = MqttPublisher(broker, node, outbox.retained)
+        publisher = MqttPublisher(broker, node, lambda: outbox.retained(f"phasewatch/{node}/"))
         drain = Drain(outbox, publisher, health.publish.add)
         try:
             agent = Agent(active, schema, node=node, outbox=outbox, health=health)

@@ -78,7 +78,8 @@ class Subscriber:
     def heard(self) -> list[tuple[bool, str, bytes]]:
         """(retained, topic, payload) so far."""
         found = []
-        for line in self._path.read_bytes().splitlines():
+        whole, _, _ = self._path.read_bytes().rpartition(b"\n")  # the last line may be half written
+        for line in whole.splitlines():
             retained, topic, payload = line.split(b" ", 2)
             found.append((retained == b"1", topic.decode(), payload))
         return found

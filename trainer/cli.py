@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from contracts.channels import read_channels
+from contracts.channels import read_channels, view_of
 from contracts.cli import Parser, run
 from contracts.errors import ConfigError
 from contracts.features import feature_schema
@@ -55,7 +56,9 @@ def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument("--recipe", choices=("held_out_host",), default="held_out_host", help="how to split")
     parser.add_argument("--held-out", metavar="HOST", help="which host (default: the one with the fewest episodes)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bundles (default: 0)")
+    parser.add_argument(
+        "--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same bundles (default: 0)"
+    )
     parser.add_argument("--quick", action="store_true", help="shorter fits, for a first look")
     parser.add_argument(
         "--workers", type=_workers, default=os.cpu_count() or 1, metavar="N", help="processes that extract"
@@ -71,16 +74,30 @@ def _add_build(commands: argparse._SubParsersAction[Parser]) -> None:
     parser.set_defaults(work=_build)
 
 
+def _whole(text: str, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+    return int(text)
+
+
 def _workers(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
+    return _whole(text, 1, 1024)
+
+
+def _seed(text: str) -> int:
+    return _whole(text, 0, 2**32 - 1)
 
 
 def _build(options: argparse.Namespace) -> int:
     schema = feature_schema(read_channels(options.channels) if options.channels else None)
     threat_models = _threat_models(options.threat_models)
+    for threat_model in threat_models:
+        if not view_of(schema.channels, threat_model):
+            raise ConfigError(
+                options.channels, f"no channel that {threat_model} may see", expected="one", remedy="add one"
+            )
+    if "gbt" in _listed(options.architectures) and shutil.which("cc") is None:
+        raise ConfigError("cc", "no such program", expected="a C compiler, for gbt", remedy="install gcc")
     key = _key(options)
     # A bad store is said at once, before TensorFlow takes its seconds.
     from contracts.telemetry.episode import find_episodes
@@ -88,7 +105,15 @@ def _build(options: argparse.Namespace) -> int:
     find_episodes(options.store)
     from trainer.tensorflow import prepare
 
-    prepare()
+    try:
+        prepare()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "trainer",
+            f"no package {error.name}",
+            expected="the trainer's packages",
+            remedy="install phasewatch[trainer]",
+        ) from None
     from trainer.architectures import architecture_named
     from trainer.build import BuildPlan, build
     from trainer.progress import say
@@ -117,7 +142,10 @@ def _build(options: argparse.Namespace) -> int:
 
 
 def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError("trainer build", f"an empty list {text!r}", expected="a name or more", remedy="name one")
+    return names
 
 
 def _threat_models(text: str) -> tuple[ThreatModel, ...]:

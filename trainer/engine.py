@@ -5,7 +5,10 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from contracts.errors import WorkError
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -27,6 +30,13 @@ def ordered_map(work: Callable[[A], R], items: Iterable[A], workers: int) -> Ite
     with pool:
         try:
             yield from pool.map(work, items)
+        except BrokenProcessPool:
+            raise WorkError(
+                "worker",
+                "ended without a word",
+                expected="to live",
+                remedy="look for want of memory, or use --workers 1",
+            ) from None
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise

@@ -14,6 +14,8 @@ class RuntimeFigures(msgspec.Struct, frozen=True, kw_only=True):
     runtime: str
     p50_ms: float
     p99_ms: float
+    argmax_agreement: Share
+    """Share of held-out windows on which it decides like the model."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +41,8 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     recipe: str
     held_out: tuple[str, ...]
     untested_profiles: tuple[str, ...]
+    seen_samples: tuple[str, ...]
+    elapsed_time_alone: Interval
     schema_hash: str
     corpus_digest: str
     split_digest: str

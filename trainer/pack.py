@@ -39,6 +39,11 @@ class Parcel:
     golden: tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
+def library_versions() -> dict[str, str]:
+    """What the models were made with."""
+    return {library: importlib.metadata.version(library) for library in _LIBRARIES}
+
+
 def golden_rows(y: NDArray[np.int64]) -> NDArray[np.intp]:
     """Which windows serve as golden vectors: the first few of each phase."""
     return np.concatenate([np.flatnonzero(y == phase)[:GOLDEN_PER_PHASE] for phase in np.unique(y)])
@@ -76,7 +81,7 @@ def pack(parcel: Parcel, out: Path, *, schema: FeatureSchema, split: Split, seed
         seed=seed,
         corpus_digest=split.dataset_digest,
         split_digest=split.digest,
-        versions={library: importlib.metadata.version(library) for library in _LIBRARIES},
+        versions=library_versions(),
     )
     path = out / f"{name}.bundle"
     write_bundle(path, manifest, members, key)

@@ -30,6 +30,8 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     validation: tuple[str, ...]
     test: tuple[str, ...]
     untested_profiles: tuple[str, ...]
+    seen_samples: tuple[str, ...]
+    """`<profile>/<sample>` of the test side that also occur, on another host, on the training side."""
 
     @property
     def digest(self) -> str:
@@ -57,6 +59,11 @@ def held_out_host(samples: Samples, dataset_digest: str, host: str | None = None
         raise DatasetError(
             "split held_out_host", f"no host {host}", expected=f"one of {listed}", remedy="choose with --held-out"
         )
+    sample_of = dict(zip(samples.episode_id, samples.sample_name, strict=True))
+
+    def samples_of(episodes: list[str]) -> set[str]:
+        return {f"{profile_of[episode]}/{sample_of[episode]}" for episode in episodes}
+
     test = sorted(episode for episode in host_of if host_of[episode] == host)
     by_profile: dict[str, list[str]] = defaultdict(list)
     for episode in host_of:
@@ -85,6 +92,7 @@ def held_out_host(samples: Samples, dataset_digest: str, host: str | None = None
         validation=tuple(sorted(validation)),
         test=tuple(test),
         untested_profiles=tuple(sorted(by_profile.keys() - {profile_of[episode] for episode in test})),
+        seen_samples=tuple(sorted(samples_of(test) & samples_of([*train, *validation]))),
     )
     _require_phases(samples, split)
     return split

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Console
 from rich.table import Table
 
+from contracts.events import Interval
 from trainer.index import Index
 
 
@@ -27,5 +30,25 @@ def leaderboard(index: Index) -> None:
     if not console.is_terminal:
         console.width = 120
     console.print(table)
+    for line in _caveats(index):
+        console.print(line, soft_wrap=True)
+
+
+def _caveats(index: Index) -> Iterator[str]:
+    """What a reader of the table must know."""
+    alone = index.elapsed_time_alone
+    yield f"elapsed time alone, on the same windows: {in_words(alone)}"
+    if alone.value >= index.bundles[0].macro_f1.value:
+        yield "  no model does better: on this corpus a score may come from the order of the phases, not from the guest"
+    if index.seen_samples:
+        yield f"its samples that were also learned from, on other hosts: {', '.join(index.seen_samples)}"
     if index.untested_profiles:
-        console.print(f"never tested, and in no average: {', '.join(index.untested_profiles)}")
+        yield f"never tested, and in no average: {', '.join(index.untested_profiles)}"
+    yield "the order is by the held-out side itself, so the first one's figure is a little too good"
+
+
+def in_words(interval: Interval) -> str:
+    """A figure with its interval, where it has one."""
+    if interval.low is None or interval.high is None:
+        return f"macro F1 {interval.value:.3f} (one episode: no interval)"
+    return f"macro F1 {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

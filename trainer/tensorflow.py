@@ -10,10 +10,13 @@ from trainer.quiet import hushed
 def prepare() -> None:
     """Import TensorFlow and Keras: deterministic kernels, no banners."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # its kernels choose their order of summation by machine
+    os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its kernels choose their order of summation by machine
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     with hushed():
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
+        # sums over threads round by their number: the same seed shall give the same weights on any number of cores
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.list_physical_devices()

@@ -20,6 +20,7 @@ from contracts.telemetry.storage import compress, expand, read_file, sha256, wri
 
 _REDO = "record the episode again, or leave it out"
 _MAX_LINE = 64 << 10
+MAX_SPAN_NS = 31 * 86_400 * 1_000_000_000
 
 _manifest_decoder = msgspec.json.Decoder(Manifest)
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {
@@ -48,10 +49,13 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / "episode.json"
     try:
         manifest = _manifest_decoder.decode(read_file(path, 1 << 20))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=_REDO) from None
     if manifest.ended_wall_ns <= manifest.started_wall_ns:
         raise RowError(path, "ended_wall_ns not after started_wall_ns", expected="a later end", remedy=_REDO)
+    if manifest.ended_wall_ns - manifest.started_wall_ns > MAX_SPAN_NS:
+        days = (manifest.ended_wall_ns - manifest.started_wall_ns) / 86_400e9
+        raise RowError(path, f"an episode of {days:.0f} days", expected="31 at most", remedy=_REDO)
     return manifest
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import os
 import stat
 import sys
@@ -24,6 +25,8 @@ MAX_STORED = 256 << 20
 """No stored file is read past this many bytes."""
 MAX_EXPANDED = 1 << 30
 """No compressed file is expanded past this many bytes."""
+MAX_FRAMES = 64
+"""A recorder writes one; each costs a copy of all that follow it."""
 MAX_RATIO = 1000
 """Honest rows compress 10 to 60 times; past this (and past 1 MiB) a frame is taken for a bomb."""
 
@@ -62,7 +65,11 @@ def expand(data: bytes, path: Path) -> bytes:
     """Decompress zstd, bounded in size and ratio. Raises `TornError`."""
     bound = min(MAX_EXPANDED, max(1 << 20, len(data) * MAX_RATIO))
     out = bytearray()
-    while data:
+    for frame in itertools.count():
+        if not data:
+            return bytes(out)
+        if frame == MAX_FRAMES:
+            raise TornError(path, f"over {MAX_FRAMES} zstd frames", expected="one", remedy="compress it again")
         decompressor = zstd.ZstdDecompressor()
         try:
             out += decompressor.decompress(data, max_length=bound - len(out) + 1)
@@ -82,7 +89,7 @@ def expand(data: bytes, path: Path) -> bytes:
                 remedy="copy it again, or leave it out",
             )
         data = decompressor.unused_data
-    return bytes(out)
+    raise AssertionError("unreachable")
 
 
 def compress(data: bytes) -> bytes:

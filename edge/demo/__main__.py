@@ -8,7 +8,10 @@ events as a subscriber receives them, and ends with status 0 if all six kinds ar
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +21,7 @@ import msgspec
 from rich.console import Console
 
 from contracts.cli import Parser, run
-from contracts.errors import WorkError
+from contracts.errors import ConfigError, WorkError
 from contracts.events import EVENT_KINDS, decode_event
 from contracts.keys import generate_key
 from contracts.telemetry.episode import find_episodes, read_manifest
@@ -55,12 +58,19 @@ def _main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--store", type=Path, default=Path("tests/corpus"), help="recorded episodes")
     parser.add_argument("--out", type=Path, default=Path("build/demo"), help="folder for all that is made")
-    parser.add_argument("--speed", default="40", help="times as fast as recorded, or max (default: 40)")
+    parser.add_argument(
+        "--speed", type=_speed, default="40", metavar="N|max", help="times as fast as recorded (default: 40)"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--broker", metavar="URL", help="a broker that runs already (default: an embedded one)")
     where.add_argument("--mosquitto", type=Path, metavar="PROGRAM", help="start this mosquitto instead")
     options = parser.parse_args(arguments)
 
+    # what would only be noticed after the training is looked at before it
+    if options.broker is not None:
+        parse_broker(options.broker)
+    if options.mosquitto is not None and shutil.which(options.mosquitto) is None:
+        raise ConfigError("--mosquitto", f"no program {options.mosquitto}", expected="mosquitto", remedy="install it")
     console = Console(highlight=False)
     out: Path = options.out
     key = _key(out / "keys")
@@ -79,11 +89,20 @@ def _main(arguments: Sequence[str]) -> int:
         command += ["--broker", options.broker or broker.url, "--node", NODE, "--trust", str(key.parent)]
         command += ["--speed", options.speed, "--outbox", str(out / "outbox.sqlite")]
         with subprocess.Popen([sys.executable, "-m", *command]) as agent:
-            while agent.poll() is None:
-                _show(screen, listener, 0.2)
-            _show(screen, listener, 1.0)
-        listener.close()
+            try:
+                while agent.poll() is None:
+                    _show(screen, listener, 0.2)
+                _show(screen, listener, 1.0)
+            finally:
+                agent.terminate()  # does nothing to one that has ended
+                listener.close()
     return _summary(console, screen, out, agent.returncode)
+
+
+def _speed(text: str) -> str:
+    if not re.fullmatch(r"max|[1-9]\d{0,4}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither max nor a whole number up to 99999")
+    return text
 
 
 def _show(screen: Screen, listener: Listener, seconds: float) -> None:

@@ -41,10 +41,15 @@ class Columns:
     values: Ints
 
     def before(self, wall_ns: int) -> Columns:
-        """The rows that had arrived by a moment (rows arrive in order)."""
-        n = int(np.searchsorted(self.arrival, wall_ns, side="right"))
+        """The rows that had arrived by a moment."""
+        known = self.arrival <= wall_ns
+        n = int(np.count_nonzero(known))
+        if n == len(known):
+            return self
+        # a prefix, unless the wall clock went back
+        at: slice | NDArray[np.bool_] = slice(n) if known[:n].all() else known
         return Columns(
-            self.t_wall[:n], self.t_mono[:n], self.arrival[:n], self.epoch[:n], self.fields, self.values[:, :n]
+            self.t_wall[at], self.t_mono[at], self.arrival[at], self.epoch[at], self.fields, self.values[:, at]
         )
 
 

@@ -72,8 +72,9 @@ def to_grid(columns: Columns, boundaries: Ints, max_age_ns: int) -> Grid:
 
 
 def clock_steps(columns: Columns) -> Ints:
-    """The spans that a step of the wall clock makes doubtful: (k, 2) Unix ns, lower and upper end."""
+    """The spans that a step of the wall clock makes doubtful: (k, 3) Unix ns, from, to, known at."""
     dt, dmono = np.diff(columns.t_wall), np.diff(columns.t_mono)
     at = np.flatnonzero(np.abs(dt - dmono) > CLOCK_TOLERANCE_NS)
-    ends = np.stack([columns.t_wall[at], columns.t_wall[at + 1]], axis=1)
-    return np.sort(ends, axis=1)
+    before, after = columns.t_wall[at], columns.t_wall[at + 1]
+    known = np.maximum(columns.arrival[at], columns.arrival[at + 1])
+    return np.stack([np.minimum(before, after), np.maximum(before, after), known], axis=1)

@@ -65,8 +65,9 @@ class Extractor:
         doubtful = np.zeros(len(ends), np.bool_)
         for source, some in columns.items():
             if source != "netflow":
-                for start, end in clock_steps(some):
-                    doubtful |= (ends >= start) & (ends - schema.window_ns <= end)
+                for lower, upper, known in clock_steps(some):
+                    spans = (ends >= lower) & (ends - schema.window_ns <= upper)
+                    doubtful |= spans & (known <= ends + schema.settle_ns)
         return Windows(ends, tensor, ~np.isnan(tensor), doubtful)
 
     def _chunks(self, ends: Ints) -> Iterator[tuple[int, Ints]]:

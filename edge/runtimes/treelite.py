@@ -43,12 +43,12 @@ class NativeRuntime(Runtime):
                 self._library = ctypes.CDLL(os.fspath(path))
                 self._predict = self._library.predict
                 self._features = int(self._library.get_num_feature())
+                found = (ctypes.c_int32 * 1)()
+                self._library.get_num_class(found)
             except (OSError, AttributeError) as error:
                 raise BundleError(
                     self.name, f"library refused ({error})", expected="a library made by tl2cgen", remedy=_REDO
                 ) from None
-        found = (ctypes.c_int32 * 1)()
-        self._library.get_num_class(found)
         if found[0] != classes:
             raise BundleError(self.name, f"{found[0]} classes", expected=str(classes), remedy=_REDO)
         self._predict.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]

@@ -163,6 +163,48 @@ def test_read_bundle_refuses_what_is_no_bundle(
         read_bundle(path, schema=schema, trust=trust)
 
 
+def header(name: bytes, size: int, kind: bytes, tail: bytes = b"") -> bytes:
+    """A tar header as some other program might write it."""
+    block = bytearray(name.ljust(100, b"\0") + b"0000644\0" + b"0000000\0" * 2 + b"%011o\0" % size + b"0" * 11 + b"\0")
+    block += b" " * 8 + kind + tail.ljust(355, b"\0")
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        # a sparse member (GNU) that claims a terabyte, and long chains of extension headers
+        header(b"x", 0, b"S", b"\0" * 326 + b"%011o\0" % (1 << 33)) + b"\0" * 1024,
+        header(b"././@LongLink", 1, b"L") * 6000,
+        (header(b"pax", 20, b"x") + b"20 GNU.sparse.size=9".ljust(512, b"\0")) * 3000,
+        header(b"x", 1 << 32, b"0"),
+        header(b"/etc/x", 0, b"0") + b"\0" * 1024,
+        header(b"../x", 0, b"0") + b"\0" * 1024,
+    ],
+    ids=["sparse", "long links", "pax", "past the end", "absolute", "upwards"],
+)
+def test_read_bundle_refuses_hostile_archives_without_following_them(
+    path: Path, schema: FeatureSchema, trust: TrustedKeys, data: bytes
+) -> None:
+    path.write_bytes(data)
+    with pytest.raises(BundleError, match="expected exactly the archive that was packed"):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+def test_read_bundle_refuses_an_artifact_that_is_not_there(
+    path: Path, manifest: BundleManifest, schema: FeatureSchema, trust: TrustedKeys, signing_key: Path
+) -> None:
+    write_bundle(path, manifest, {"other": b""}, load_signing_key(signing_key))
+    with pytest.raises(BundleError, match="no member model.tflite for tflite; expected every artifact"):
+        read_bundle(path, schema=schema, trust=trust)
+
+
+def test_generate_key_refuses_the_name_of_a_public_key(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"my\.pub: the name of a public key; .* say my\.key"):
+        generate_key(tmp_path / "my.pub")
+
+
 def test_read_bundle_refuses_a_file_that_is_not_there(schema: FeatureSchema, tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="no such file"):
         read_bundle(tmp_path / "x", schema=schema, trust=None)

@@ -178,6 +178,26 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
         RowError,
         r"episode\.json: Expected `str` matching regex .* - at `\$\.episode_id`",
     ),
+    "an id with a line break": (
+        lambda e: edit_manifest(e, lambda m: m.update(guest_id="guest\n")),
+        RowError,
+        r"episode\.json: Expected `str` matching regex .* - at `\$\.guest_id`",
+    ),
+    "a manifest nested without end": (
+        lambda e: _write(e / "episode.json", '{"host":' + '{"a":' * 100_000),
+        RowError,
+        r"episode\.json: .*; expected an episode manifest of format 1",
+    ),
+    "an episode of a century": (
+        lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=2**62)),
+        RowError,
+        r"episode\.json: an episode of \d+ days; expected 31 at most",
+    ),
+    "too many frames": (
+        lambda e: _fitting(e, "qmp.jsonl.zst", compress(b"") * 100),
+        TornError,
+        r"qmp\.jsonl\.zst: over 64 zstd frames",
+    ),
     "an end before its start": (
         lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=1)),
         RowError,

@@ -126,6 +126,46 @@ def test_an_episode_without_netflow_is_marked_degraded_when_allowed(
     assert ended["gaps"]["netflow"] == len(windows)
 
 
+def test_a_watch_without_a_row_abstains(tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode) -> None:
+    blind = msgspec.structs.replace(episode, rows={source: [] for source in episode.rows})
+    windows = [d["data"] for kind, d, _ in events_of(tmp_path, built, schema, blind) if kind == "window"]
+    assert windows
+    assert all(window["decided"] is None and window["flags"] == ["degraded"] for window in windows)
+
+
+def test_a_missing_guest_feed_does_not_degrade_a_realistic_model(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    rows = {source: some for source, some in episode.rows.items() if source != "guest"}
+    blind = msgspec.structs.replace(episode, rows=rows)
+    for name, flags in (("gbt-realistic", []), ("gbt-oracle", ["degraded"])):
+        (tmp_path / name).mkdir()
+        found = events_of(tmp_path / name, built, schema, blind, name=name)
+        assert all(d["data"]["flags"] == flags for kind, d, _ in found if kind == "window")
+
+
+def test_rows_that_a_full_ring_pushed_out_flag_every_window_that_wanted_them(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge import ring
+
+    monkeypatch.setitem(ring.CAPACITY, "netflow", 4)
+    found = events_of(tmp_path, built, schema, episode)
+    flagged = [d["data"]["flags"] == ["rows_dropped"] for kind, d, _ in found if kind == "window"]
+    assert any(flagged)
+    first = flagged.index(True)
+    assert all(flagged[first : first + 3])  # 20 s of looking back are four windows
+
+
+def test_a_flow_from_the_far_future_ends_no_replay(
+    tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
+) -> None:
+    late = msgspec.structs.replace(episode.rows["netflow"][-1], recv_wall_ns=2**62)
+    rows = {**episode.rows, "netflow": [*episode.rows["netflow"][:-1], late]}
+    found = events_of(tmp_path, built, schema, msgspec.structs.replace(episode, rows=rows))
+    assert sum(kind == "window" for kind, _, _ in found) > 20
+
+
 def test_a_clock_step_is_flagged_and_the_watch_goes_on(
     tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
 ) -> None:

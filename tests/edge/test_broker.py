@@ -27,6 +27,8 @@ def test_parse_broker_fills_in_ports() -> None:
         ("mqtt://pi/topic", "more or less than a host and a port"),
         ("mqtt://pi:port", "Port could not be cast"),
         ("mqtt://me:secret@pi", "a password in the address"),
+        ("mqtt://a..b", "label empty or too long"),
+        ("mqtt://pi:0", "port 0"),
     ],
 )
 def test_parse_broker_refuses(url: str, message: str) -> None:
@@ -40,6 +42,11 @@ def test_password_comes_from_the_environment_or_a_file_and_is_never_shown(
 ) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "hidden")
     assert parse_broker("mqtt://me@pi").password == "hidden"
+    with pytest.raises(ConfigError, match="a password but no user"):
+        parse_broker("mqtt://pi")
+    (tmp_path / "q").write_bytes(b"\xff")
+    with pytest.raises(ConfigError, match="q: not UTF-8; expected a password and nothing else"):
+        parse_broker("mqtt://me@pi", password_file=tmp_path / "q")
     (tmp_path / "p").write_text("filed\n")
     broker = parse_broker("mqtt://me@pi", password_file=tmp_path / "p")
     assert broker.password == "filed"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import BusyError, StorageError
+from contracts.errors import BusyError, ConfigError, StorageError
 from edge.outbox import Outbox, opened
 
 
@@ -59,6 +59,11 @@ def test_outbox_at_its_limit_drops_perf_first_then_the_oldest_and_counts(tmp_pat
             put(outbox, number)
         assert [message.payload for message in outbox.pending(9)] == [b"2", b"3", b"4"]
         assert outbox.dropped == 2
+    with opened(tmp_path / "o", max_events=2) as outbox:
+        assert outbox.dropped == 2  # it is not forgotten
+        put(outbox, 5)
+        assert [message.payload for message in outbox.pending(9)] == [b"4", b"5"]
+        assert outbox.dropped == 4
 
 
 def test_outbox_remembers_the_last_retained_payload_of_a_topic(tmp_path: Path) -> None:
@@ -77,6 +82,20 @@ def test_opened_refuses_a_second_process(tmp_path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "o")], capture_output=True, check=False)
     assert b"another process works here; expected to be alone" in done.stderr
     with pytest.raises(BusyError), opened(tmp_path / "p"), opened(tmp_path / "p"):
+        pass
+
+
+def test_retained_leaves_out_what_waits_and_other_nodes(tmp_path: Path) -> None:
+    with opened(tmp_path / "o") as outbox:
+        put(outbox, 0, retain=True)
+        assert outbox.retained() == []
+        outbox.remove(outbox.pending(9))
+        assert outbox.retained("t/") == [("t/0", b"0")]
+        assert outbox.retained("u/") == []
+
+
+def test_opened_refuses_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a folder; expected a file for the outbox"), opened(tmp_path):
         pass
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -76,6 +78,72 @@ def test_events_of_an_outage_arrive_once_each_and_in_order_when_the_broker_retur
             drain.stop()
             publisher.close()
             subscriber.close()
+
+
+class Cutting(threading.Thread):
+    """A broker that acknowledges `cut` messages, drops the connection in the middle of a burst, then behaves."""
+
+    def __init__(self, cut: int) -> None:
+        super().__init__(daemon=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._cut, self.got = cut, set[bytes]()
+
+    def run(self) -> None:
+        cut = self._cut
+        while True:
+            connection, _ = self._listener.accept()
+            with connection, connection.makefile("rb") as stream, contextlib.suppress(OSError, IndexError):
+                while True:
+                    kind = stream.read(1)[0]
+                    size, shift = 0, 0
+                    while True:  # MQTT 3.1.1, section 2.2.3
+                        digit = stream.read(1)[0]
+                        size += (digit & 127) << shift
+                        shift += 7
+                        if digit < 128:
+                            break
+                    body = stream.read(size)
+                    if kind >> 4 == 1:
+                        connection.sendall(b"\x20\x02\x00\x00")
+                    elif kind >> 4 == 3:
+                        start = 2 + int.from_bytes(body[:2], "big")
+                        if cut == 0:
+                            cut = -1
+                            break
+                        cut -= 1
+                        self.got.add(body[start + 2 :])
+                        connection.sendall(b"\x40\x02" + body[start : start + 2])
+
+
+@pytest.mark.parametrize("cut", [1, 50, 99, 100, 120, 150, 190])
+def test_a_connection_that_breaks_in_the_middle_of_a_batch_loses_nothing(tmp_path: Path, cut: int) -> None:
+    broker = Cutting(cut)
+    broker.start()
+    with opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 1000)
+        publisher = MqttPublisher(parse_broker(f"mqtt://127.0.0.1:{broker.port}"), "n", list)
+        drain = Drain(outbox, publisher, lambda _: None)
+        assert drain.wait_empty(30), (publisher.problem, drain.fault)
+        publisher.abort()
+        drain.stop()
+        publisher.close()
+    assert broker.got >= {b"%d" % n for n in range(1000)}
+
+
+def test_drain_reports_a_publisher_that_fails_in_an_unforeseen_way(tmp_path: Path) -> None:
+    class Broken(Shipped):
+        def send(self, messages: Sequence[Message]) -> None:
+            raise RuntimeError("unforeseen")
+
+    with opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 1)
+        drain = Drain(outbox, Broken(), lambda _: None)
+        assert not drain.wait_empty(5)
+        drain.stop()
+        assert outbox.depth == 1
+    assert isinstance(drain.fault, BrokerError)
+    assert "RuntimeError('unforeseen'); expected to go on; report this as a bug" in str(drain.fault)
 
 
 @pytest.mark.system

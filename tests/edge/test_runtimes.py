@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from contracts.bundle import Artifact, Bundle, read_bundle
 from contracts.errors import BundleError, ConfigError
 from contracts.features import FeatureSchema
+from contracts.phases import PHASES
 from edge import deploy
 from edge.runtimes import GtilRuntime, NativeRuntime, Runtime, TfliteRuntime, open_artifact, open_runtime
 from edge.runtimes.tflite import INTERPRETERS, installed_interpreters
@@ -24,6 +25,13 @@ from tests.conftest import Build
 
 pytestmark = pytest.mark.slow
 CASES = [("gbt-realistic", 0), ("gbt-realistic", 1), ("cnn-realistic", 0)]
+
+
+def npy(array: NDArray[Any]) -> bytes:
+    """An array in NumPy's format."""
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
 
 
 def opened(built: Build, schema: FeatureSchema, name: str, artifact: int) -> tuple[Bundle, Runtime]:
@@ -86,7 +94,7 @@ def test_both_interpreters_reproduce_the_golden_vectors(built: Build, interprete
         "from edge.runtimes import TfliteRuntime\n"
         "bundle = read_bundle(Path(sys.argv[1]), schema=feature_schema(), trust=None, allow_unsigned=True)\n"
         "runtime = TfliteRuntime(bundle.members['model.tflite'], classes=5, interpreter=sys.argv[2])\n"
-        "deploy.self_test(bundle, runtime); print(runtime.name)\n"
+        "deploy.self_test(bundle, runtime, feature_schema()); print(runtime.name)\n"
     )
     command = [sys.executable, "-c", script, str(built.bundle("cnn-oracle")), interpreter]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -149,7 +157,7 @@ def test_self_test_refuses_a_model_that_does_not_reproduce_its_golden_vectors(
     np.save(buffer, off)
     spoiled = msgspec.structs.replace(bundle, members={**bundle.members, "golden-probabilities.npy": buffer.getvalue()})
     with pytest.raises(BundleError, match=r"golden vectors come out 0\.01 off; expected at most 1e-05"):
-        deploy.self_test(spoiled, runtime)
+        deploy.self_test(spoiled, runtime, schema)
 
 
 @pytest.mark.parametrize(
@@ -159,6 +167,14 @@ def test_self_test_refuses_a_model_that_does_not_reproduce_its_golden_vectors(
         ("reference.json", None, r"reference\.json: missing; expected a reference\.json"),
         ("golden-windows.npy", b"hello", r"golden-windows\.npy: unreadable"),
         ("golden-windows.npy", None, r"golden-windows\.npy: missing"),
+        (
+            "golden-windows.npy",
+            npy(np.zeros((2, 7), np.float32)),
+            r"float32 of shape \(2, 7\)\); expected .*\(N, 216\)",
+        ),
+        ("golden-windows.npy", npy(np.array("x")), r"golden-windows\.npy: unreadable \(<U1 of shape \(\)\)"),
+        ("golden-windows.npy", npy(np.zeros((0, 216), np.float32)), "no golden vectors"),
+        ("reference.json", b'{"mean":[0],"std":[1],"importance":[0]}', "numbers that do not fit its channels"),
     ],
 )
 def test_activate_refuses_a_bundle_whose_documents_do_not_read(
@@ -170,5 +186,27 @@ def test_activate_refuses_a_bundle_whose_documents_do_not_read(
         members[member] = data
     spoiled = msgspec.structs.replace(bundle, members=members)
     monkeypatch.setattr(deploy, "read_bundle", lambda *_, **__: spoiled)
+    with pytest.raises(BundleError, match=message):
+        deploy.activate(built.bundle("gbt-realistic"), schema, built.trust)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"phases": PHASES[::-1]},
+            "phases dormant, .*; expected clean",
+        ),
+        ({"channels": ("guest.running",)}, "1 channels; expected the view of the realistic threat model"),
+        ({"threat_model": "oracle"}, "36 channels; expected the view of the oracle threat model"),
+        ({"view": "tensor"}, "treelite-native on view tensor"),
+    ],
+)
+def test_activate_refuses_a_manifest_that_means_something_else(
+    built: Build, schema: FeatureSchema, monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], message: str
+) -> None:
+    bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
+    odd = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, **change))
+    monkeypatch.setattr(deploy, "read_bundle", lambda *_, **__: odd)
     with pytest.raises(BundleError, match=message):
         deploy.activate(built.bundle("gbt-realistic"), schema, built.trust)

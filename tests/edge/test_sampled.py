@@ -137,7 +137,7 @@ def test_a_step_of_the_wall_clock_is_not_observed_and_is_reported() -> None:
     times = [START + i * STEP for i in range(5)] + [START + i * STEP + 5000 * MS for i in range(5, 10)]
     mono = [i * STEP for i in range(10)]
     c = columns(times, list(range(10)), mono=mono)
-    assert clock_steps(c).tolist() == [[times[4], times[5]]]
+    assert clock_steps(c).tolist() == [[times[4], times[5], times[5]]]
     increase = to_grid(c, boundaries(60), 10**12).increase[0]
     assert np.isnan(increase[4:54]).all()
     assert np.isclose(increase[:4], 1).all()
@@ -147,7 +147,7 @@ def test_a_wall_clock_that_jumps_back_gives_no_negative_rate() -> None:
     times = [START + i * STEP for i in range(20)] + [START + i * STEP for i in range(5, 25)]
     mono = [i * STEP for i in range(40)]
     c = columns(times, [10 * i for i in range(40)], mono=mono)
-    assert clock_steps(c).tolist() == [[START + 5 * STEP, START + 19 * STEP]]
+    assert clock_steps(c)[:, :2].tolist() == [[START + 5 * STEP, START + 19 * STEP]]
     increase = to_grid(c, boundaries(24), AGE).increase[0]
     assert not (increase < 0).any()
     assert np.isnan(increase[5:19]).all()

@@ -127,6 +127,38 @@ def test_a_clock_step_marks_the_windows_that_span_it(episode: Episode, schema: F
     assert 2 <= marked.clock_step.sum() <= 3
 
 
+@pytest.mark.parametrize("jump_s", [2, 30, 100, 3600])
+def test_live_and_batch_mark_the_same_windows_after_a_forward_jump(
+    episode: Episode, schema: FeatureSchema, jump_s: int
+) -> None:
+    middle = len(episode.rows["proc"]) // 2
+    after = episode.rows["proc"][middle].t_wall_ns
+
+    def later(row: object) -> object:
+        shift = jump_s * SECOND if row.t_wall_ns >= after else 0  # type: ignore[attr-defined]
+        times = {name: getattr(row, name) + shift for name in row.__struct_fields__ if name.endswith("t_wall_ns")}  # type: ignore[attr-defined]
+        return msgspec.structs.replace(row, **times)  # type: ignore[type-var]
+
+    rows = {source: [later(row) for row in episode.rows[source]] for source in ("proc", "qmp", "guest")}
+    manifest = msgspec.structs.replace(episode.manifest, ended_wall_ns=episode.manifest.ended_wall_ns + jump_s * SECOND)
+    jumped = msgspec.structs.replace(episode, rows=rows, manifest=manifest)
+    whole = batch(jumped, schema)
+    extractor, ring = Extractor(schema), Ring(schema, ["proc", "qmp", "guest"], frozenset())
+    live: list[bool] = []
+
+    def settle(now: int) -> None:
+        while len(live) < len(whole.ends) and whole.ends[len(live)] + schema.settle_ns <= now:
+            end = whole.ends[len(live) : len(live) + 1]
+            live.append(bool(extractor.extract(ring.columns(), end).clock_step[0]))
+
+    for arrival, source, row in arrivals(jumped):
+        settle(arrival - 1)
+        ring.append(source, row)
+    settle(manifest.ended_wall_ns + schema.settle_ns)
+    assert live == whole.clock_step.tolist()
+    assert 2 <= sum(live) <= 4
+
+
 def test_truth_is_the_phase_at_the_centre_and_its_share(episode: Episode, schema: FeatureSchema) -> None:
     windows = batch(episode, schema)
     truth = truth_of(episode.labels, episode.manifest.ended_wall_ns, windows.ends, schema)

@@ -52,10 +52,17 @@ def test_demo_help_has_an_example() -> None:
     [
         (["trainer"], ["the following arguments are required: COMMAND", "see trainer --help"]),
         (["trainer", "build"], ["the following arguments are required: STORE, --out"]),
-        (["trainer", "build", "x", "--out", "y", "--seed", "a"], ["invalid int value"]),
-        (["trainer", "build", "x", "--out", "y", "--workers", "0"], ["at least 1"]),
+        (["trainer", "build", "x", "--out", "y", "--seed", "a"], ["'a' is no whole number from 0 to 4294967295"]),
+        (["trainer", "build", "x", "--out", "y", "--workers", "0"], ["'0' is no whole number from 1 to 1024"]),
+        (["trainer", "build", "x", "--out", "y", "--seed", "-1"], ["'-1' is no whole number from 0 to 4294967295"]),
+        (
+            ["trainer", "build", "x", "--out", "y", "--threat-models", ","],
+            ["an empty list ','; expected a name or more"],
+        ),
+        (["trainer", "build", "x", "--out", "y", "--architectures", ""], ["an empty list ''"]),
+        (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--drain-timeout", "nan"], ["no number of seconds"]),
         (["edge", "replay", "x"], ["the following arguments are required: --bundle, --broker"]),
-        (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--speed", "-1"], ["neither max nor a positive"]),
+        (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--speed", "-1"], ["neither max nor a number from"]),
         (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--node", "a/b"], ["not made of letters"]),
         (["edge", "replay", "x", "--bundle", "b", "--broker", "http://x"], ["scheme 'http'; expected mqtt://"]),
         (["edge", "replay", "x", "x", "--bundle", "b", "--broker", NOWHERE], ["one is named twice"]),
@@ -95,6 +102,19 @@ def test_build_refuses_an_episode_without_netflow_unless_allowed(tmp_path: Path,
     assert "no netflow file; expected rows of proc, qmp, guest, netflow" in done.stderr.splitlines()[-1]
     allowed = run("trainer", *arguments, "--allow-missing-source")
     assert "one host only (lab-q35-2); expected two at least" in allowed.stderr.splitlines()[-1]
+
+
+def test_build_refuses_channels_that_leave_a_threat_model_blind(tmp_path: Path) -> None:
+    registry = tmp_path / "mine.toml"
+    registry.write_text('[[channel]]\nname = "x"\nsource = "guest"\nkind = "rate"\nfield = "ctxt"\nunit = "/s"\n')
+    done = run("trainer", "build", CORPUS, "--out", tmp_path, "--unsigned", "--channels", registry)
+    refused(done, 2, "mine.toml: no channel that realistic may see")
+
+
+def test_build_says_in_one_line_when_its_folder_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    done = run("trainer", "build", CORPUS, "--out", tmp_path / "out", "--unsigned")
+    refused(done, 1, "cannot be written", "free some space or choose another folder")
 
 
 def test_build_refuses_to_share_its_folder(tmp_path: Path, signing_key: Path) -> None:

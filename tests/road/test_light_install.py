@@ -23,7 +23,7 @@ OTHERS = [name for name in ("python3.12", "python3.13") if shutil.which(name)]
 
 def works(python: str) -> bool:
     """A name on the PATH may be a shim with nothing behind it."""
-    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+    return subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
 
 
 PYTHONS = [sys.executable, *filter(works, OTHERS)]

@@ -80,9 +80,10 @@ def test_scorecards_are_retained_for_a_late_subscriber_and_nothing_else(
 ) -> None:
     assert run_replay(built, tmp_path, mosquitto).returncode == 0
     late = Subscriber(mosquitto, tmp_path)
-    time.sleep(0.5)
-    heard = late.heard()
+    late.wait_for(2, "/profiles")
+    time.sleep(0.5)  # for what should not be there
     late.close()
+    heard = late.heard()
     assert all(retained for retained, _, _ in heard)
     assert Counter(topic.rpartition("/")[2] for _, topic, _ in heard) == {
         "availability": 1,
@@ -127,8 +128,8 @@ def test_the_broker_may_go_in_the_middle_and_nothing_is_lost(tmp_path: Path, bui
         subscriber = Subscriber(url, tmp_path, session="watcher")
         agent = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         subscriber.wait_for(5, "/window")
+        subscriber.close()  # before looking: what it has acknowledged it has written
         first = [payload for _, topic, payload in subscriber.heard() if topic.endswith("/window")]
-        subscriber.close()
     time.sleep(1)
     with mosquitto_on(port, tmp_path):
         subscriber = Subscriber(url, tmp_path, session="watcher")

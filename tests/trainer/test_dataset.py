@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +17,7 @@ from contracts.phases import PHASES
 from contracts.telemetry.episode import find_episodes, read_episode
 from contracts.telemetry.storage import locked
 from edge.extract import Extractor, summarise, window_ends
-from tests.recordings import CORPUS, columns_of_episode, copy_of, edit_manifest
+from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_lines, edit_manifest
 from trainer.corpus.dataset import Dataset, Samples
 from trainer.corpus.extract import extract_episode, extract_store
 from trainer.split import held_out_host, load_split, save_split
@@ -109,6 +111,56 @@ def test_extract_store_leaves_nothing_half_written_when_an_episode_is_bad(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
 
 
+def test_extract_store_refuses_two_episodes_of_one_id(tmp_path: Path, schema: FeatureSchema) -> None:
+    """Sides and clusters go by the id: two hosts that share one would leak into each other."""
+    first = copy_of(ONE, tmp_path / "store")
+    second = first.parent.parent / "other-host" / first.name
+    shutil.copytree(first, second)
+    edit_manifest(second, lambda manifest: manifest.update(host_id="other-host"))
+    with pytest.raises(DatasetError, match=r"an episode id that \S+ has too; expected ids that occur once"):
+        extract_store([first, second], tmp_path / "d.arrow", schema, workers=1)
+
+
+def test_extract_store_refuses_a_manifest_that_names_another_host(tmp_path: Path, schema: FeatureSchema) -> None:
+    folder = copy_of(ONE, tmp_path / "store")
+    edit_manifest(folder, lambda manifest: manifest.update(host_id="elsewhere"))
+    with pytest.raises(DatasetError, match="host elsewhere, episode .*; expected lab-q35-2/lab-q35-2-io-walk-s01"):
+        extract_store([folder], tmp_path / "d.arrow", schema, workers=1)
+
+
+def test_extract_store_asks_again_for_leave_to_miss_a_source(tmp_path: Path, schema: FeatureSchema) -> None:
+    folder = copy_of(ONE, tmp_path / "store")
+    edit_manifest(folder, lambda manifest: manifest["files"].pop("netflow.jsonl.zst"))
+    extract_store([folder], tmp_path / "d.arrow", schema, workers=1, allow_missing=True)
+    with pytest.raises(MissingError, match="no netflow file"):
+        extract_store([folder], tmp_path / "d.arrow", schema, workers=1)
+
+
+def test_extract_store_makes_a_damaged_dataset_anew(tmp_path: Path, schema: FeatureSchema) -> None:
+    episodes, path = find_episodes(CORPUS)[:2], tmp_path / "d.arrow"
+    extract_store(episodes, path, schema, workers=1)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    path.write_bytes(whole[:middle] + bytes(4000) + whole[middle + 4000 :])
+    extract_store(episodes, path, schema, workers=1)
+    assert path.read_bytes() == whole
+
+
+def test_extract_store_says_what_adds_nothing(
+    tmp_path: Path, schema: FeatureSchema, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = copy_of(ONE, tmp_path / "store")
+    cut = 9 * 1_000_000_000
+
+    def shorten(manifest: dict[str, Any]) -> None:
+        manifest["ended_wall_ns"] = manifest["started_wall_ns"] + cut
+
+    edit_lines(folder, "labels", lambda lines: lines[:1])
+    edit_manifest(folder, shorten)
+    extract_store([folder, find_episodes(CORPUS)[0]], tmp_path / "d.arrow", schema, workers=1)
+    assert "1 episodes hold no whole labelled window and add nothing" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("host", [None, "lab-q35-1", "lab-microvm-1", "lab-q35-2"])
 def test_held_out_host_leaks_nothing(summaries: Samples, dataset: Dataset, host: str | None) -> None:
     split = held_out_host(summaries, dataset.digest, host)
@@ -121,6 +173,11 @@ def test_held_out_host_leaks_nothing(summaries: Samples, dataset: Dataset, host:
     assert set(train.y) == set(validation.y) == set(range(len(PHASES)))
     expected = ["scan-and-dial"] if split.held_out == ("lab-q35-2",) else []
     assert list(split.untested_profiles) == expected
+    learned = set(zip(train.profile, train.sample_name, strict=True)) | set(
+        zip(validation.profile, validation.sample_name, strict=True)
+    )
+    both = learned & set(zip(test.profile, test.sample_name, strict=True))
+    assert set(split.seen_samples) == {f"{profile}/{sample}" for profile, sample in both}
 
 
 def test_held_out_host_is_the_smallest_one_unless_said(summaries: Samples, dataset: Dataset) -> None:

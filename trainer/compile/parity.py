@@ -78,10 +78,10 @@ def _run(compiled: Compiled, artifact: Artifact, interpreter: str | None, window
 def prove(name: str, run: Run, model: NDArray[np.float32], *, quantized: bool) -> None:
     """Refuse an artifact that does not behave as its model did ((N, K) probabilities). Raises `ParityError`."""
     where = f"{name} in {run.runtime}"
-    if not np.isfinite(run.probabilities).all():
+    if not (np.isfinite(run.probabilities).all() and np.isfinite(model).all()):
         raise ParityError(where, "probabilities that are not numbers", expected="numbers", remedy="do not ship it")
     difference = float(np.abs(run.probabilities - model).max())
-    if not quantized and difference > TREE_TOLERANCE:
+    if not quantized and not difference <= TREE_TOLERANCE:
         raise ParityError(
             where, f"off by {difference:.2e}", expected=f"at most {TREE_TOLERANCE:.0e}", remedy="do not ship it"
         )

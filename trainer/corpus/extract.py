@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import numpy as np
 from contracts.errors import DatasetError, LabelError, SchemaMismatchError
 from contracts.features import FeatureSchema
 from contracts.telemetry.episode import read_episode, read_manifest
+from contracts.telemetry.storage import sha256, write_file
 from edge.extract import Extractor, columns_of, summarise, truth_of, window_ends
 from trainer.corpus.dataset import Dataset, WindowTable, digest_of, write_dataset
 from trainer.engine import ordered_map
-from trainer.progress import Step, stage
+from trainer.progress import Step, say, stage
 
 
 def extract_store(
@@ -25,9 +27,10 @@ def extract_store(
 
     Raises whatever an episode is refused with: nothing is left out in silence.
     """
-    digest = corpus_digest(episodes, schema)
-    if out.exists():
-        # one of another schema, or torn, is simply made again
+    digest = corpus_digest(episodes, schema, allow_missing=allow_missing)
+    seal = out.with_name(f"{out.name}.sha256")
+    if out.exists() and seal.exists() and seal.read_text() == file_sha256(out):
+        # one of another schema is simply made again
         with contextlib.suppress(DatasetError, SchemaMismatchError):
             dataset = Dataset(out, schema)
             if dataset.digest == digest:
@@ -35,18 +38,42 @@ def extract_store(
     work = functools.partial(extract_episode, schema=schema, allow_missing=allow_missing)
     with stage("extract", len(episodes)) as step:
         write_dataset(out, _stepping(ordered_map(work, episodes, workers), step), schema, digest)
+    write_file(seal, file_sha256(out).encode())
     return Dataset(out, schema)
 
 
-def corpus_digest(episodes: Sequence[Path], schema: FeatureSchema) -> str:
-    """What went in: the schema and every episode's id, span and file digests, in order of id."""
+def file_sha256(path: Path) -> str:
+    """Of a file of any size, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def corpus_digest(episodes: Sequence[Path], schema: FeatureSchema, *, allow_missing: bool) -> str:
+    """What went in: the schema, and every episode's manifest (which names its files' digests), in order of id.
+
+    Raises `DatasetError` where a folder and its manifest disagree, or two episodes have one id: scores are clustered
+    and sides are split by it.
+    """
     lines = []
+    where: dict[str, Path] = {}
     for folder in episodes:
         manifest = read_manifest(folder)
-        files = ",".join(f"{name}={entry.sha256}" for name, entry in sorted(manifest.files.items()))
-        ids = f"{manifest.host_id}/{manifest.episode_id} {manifest.profile} {manifest.sample_name}"
-        lines.append(f"{ids} {manifest.started_wall_ns}-{manifest.ended_wall_ns} {files}")
-    return digest_of([schema.hash, *sorted(lines)])
+        place = folder.absolute()
+        if (manifest.host_id, manifest.episode_id) != (place.parent.name, place.name):
+            raise DatasetError(
+                folder / "episode.json",
+                f"host {manifest.host_id}, episode {manifest.episode_id}",
+                expected=f"{place.parent.name}/{place.name}, as its folders are called",
+                remedy="put it where it belongs",
+            )
+        if manifest.episode_id in where:
+            raise DatasetError(
+                folder, f"an episode id that {where[manifest.episode_id]} has too", expected="ids that occur once",
+                remedy="rename one, folder and manifest",
+            )  # fmt: skip
+        where[manifest.episode_id] = folder
+        lines.append(f"{manifest.episode_id} {sha256((folder / 'episode.json').read_bytes())}")
+    return digest_of([schema.hash, f"allow_missing={allow_missing}", *sorted(lines)])
 
 
 def extract_episode(folder: Path, *, schema: FeatureSchema, allow_missing: bool = False) -> WindowTable:
@@ -78,8 +105,11 @@ def extract_episode(folder: Path, *, schema: FeatureSchema, allow_missing: bool 
 
 
 def _stepping(tables: Iterator[WindowTable], step: Step) -> Iterator[WindowTable]:
-    windows = 0
+    windows = empty = 0
     for table in tables:
         yield table
         windows += len(table.label)
+        empty += not len(table.label)
         step(f"{windows} windows")
+    if empty:
+        say(f"extract: {empty} episodes hold no whole labelled window and add nothing")

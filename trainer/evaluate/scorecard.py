@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.events import Interval, Paired, ProfileScore
-from contracts.phases import PHASES, Phase
+from contracts.phases import PHASES
 from contracts.scorecard import Reference, Scorecard
 from edge import scores
 from trainer.architectures.base import Model, log_loss
@@ -35,9 +35,21 @@ def f1_interval(confusions: NDArray[np.int64], seed: int) -> Interval:
     return Interval(value=value, low=low, high=high)
 
 
-def score(test: Samples, split: Split, artifact: Probabilities, model: Probabilities, seed: int) -> Scorecard:
-    """Scores of an artifact's probabilities (N, K) on the held-out windows, beside its model's."""
-    decided, meant = artifact.argmax(axis=1), model.argmax(axis=1)
+def score(
+    test: Samples,
+    split: Split,
+    artifacts: Sequence[Probabilities],
+    model: Probabilities,
+    *,
+    elapsed_time_alone: Interval,
+    seed: int,
+) -> Scorecard:
+    """Scores of an artifact on the held-out windows, beside its model's.
+
+    artifacts: its probabilities (N, K) in every runtime, the preferred one first, which is the one that is scored.
+    """
+    decided, meant = artifacts[0].argmax(axis=1), model.argmax(axis=1)
+    learned = [f"{p}/{s}" in split.seen_samples for p, s in zip(test.profile, test.sample_name, strict=True)]
     confusions = by_episode(test, decided)
     total = confusions.sum(axis=0)
     f1 = scores.per_class_f1(total)
@@ -49,16 +61,23 @@ def score(test: Samples, split: Split, artifact: Probabilities, model: Probabili
         windows=len(test.y),
         macro_f1=f1_interval(confusions, seed),
         model_macro_f1=float(scores.macro_f1(by_episode(test, meant).sum(axis=0))),
-        argmax_agreement=float(np.mean(decided == meant)),
-        max_probability_difference=float(np.abs(artifact - model).max()),
+        argmax_agreement=min(agreement(one, model) for one in artifacts),
+        max_probability_difference=max(float(np.abs(one - model).max()) for one in artifacts),
         per_class={PHASES[i]: float(f1[i]) for i in seen},
         per_host=_by_host(test, decided),
         labels=tuple(PHASES[i] for i in seen),
         confusion=tuple(tuple(int(n) for n in total[i, seen]) for i in seen),
         profiles=_by_profile(test, decided),
         untested_profiles=split.untested_profiles,
+        seen_samples_share=float(np.mean(learned)),
+        elapsed_time_alone=elapsed_time_alone,
         paired=None,
     )
+
+
+def agreement(artifact: Probabilities, model: Probabilities) -> float:
+    """Share of windows on which two (N, K) decide alike."""
+    return float(np.mean(artifact.argmax(axis=1) == model.argmax(axis=1)))
 
 
 def _by_host(test: Samples, decided: NDArray[np.int64]) -> dict[str, float]:
@@ -106,14 +125,20 @@ def reference(model: Model, train: Samples, validation: Samples, channels: int) 
     Importance is the rise of the validation log loss when a channel is not observed.
     """
     width = 1 if train.x.ndim == 3 else train.x.shape[1] // channels
-    level = train.x.mean(axis=2) if train.x.ndim == 3 else train.x[:, ::width]  # a summary's first is the mean
+    if train.x.ndim == 3:
+        count = np.count_nonzero(~np.isnan(train.x), axis=2)
+        level = np.nansum(train.x, axis=2, dtype=np.float64) / np.where(count, count, np.nan)
+    else:
+        level = train.x[:, ::width].astype(np.float64)  # the first of a summary's statistics is the mean
     whole = log_loss(model.predict(validation.x), validation.y)
     importance = []
     for i in range(channels):
         blind = validation.x.copy()
         blind[:, i * width : (i + 1) * width] = np.nan
         importance.append(max(0.0, log_loss(model.predict(blind), validation.y) - whole))
-    mean, std = np.nan_to_num(np.nanmean(level, axis=0)), np.nan_to_num(np.nanstd(level, axis=0))
+    known = np.maximum(np.count_nonzero(~np.isnan(level), axis=0), 1)
+    mean = np.nansum(level, axis=0) / known
+    std = np.sqrt(np.nansum((level - mean) ** 2, axis=0) / known)
     return Reference(
         mean=tuple(float(v) for v in mean),
         std=tuple(float(v) if v > 1e-6 else 1.0 for v in std),
@@ -124,8 +149,3 @@ def reference(model: Model, train: Samples, validation: Samples, channels: int) 
 def with_paired(card: Scorecard, paired: Paired | None) -> Scorecard:
     """The scorecard with the comparison filled in."""
     return msgspec.structs.replace(card, paired=paired)
-
-
-def phase_counts(y: NDArray[np.int64]) -> dict[Phase, int]:
-    """How many windows of each phase."""
-    return {phase: int(n) for phase, n in zip(PHASES, np.bincount(y, minlength=K), strict=True)}
