@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.events import Interval, Paired, ProfileScore, Share, Whole
+from contracts.payloads import Interval, Paired, ProfileScore, Share, Whole
 from contracts.phases import Phase
 
 

@@ -13,8 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from contracts.events import Data, EpisodeData, encode_event, kind_of, make_event, topic
+from contracts.events import Data, encode_event, kind_of, make_event, topic
 from contracts.features import SECOND, FeatureSchema
+from contracts.payloads import EpisodeData
 from contracts.phases import PHASES, SOURCES, Source
 from contracts.telemetry.rows import LabelRow, Row
 from edge import running

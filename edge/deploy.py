@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from contracts.bundle import Bundle, BundleManifest, read_bundle
 from contracts.channels import view_of
 from contracts.errors import BundleError
-from contracts.events import BundleRef
 from contracts.features import FeatureSchema
 from contracts.keys import TrustedKeys
+from contracts.payloads import BundleRef
 from contracts.phases import PHASES
 from contracts.scorecard import Reference, Scorecard
 from edge.runtimes import Runtime, open_runtime

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Flag, TopChannel, WindowData
 from contracts.features import FeatureSchema
+from contracts.payloads import Flag, TopChannel, WindowData
 from contracts.phases import PHASES, SOURCES, Phase, Source
 from edge.deploy import Active
 from edge.extract import Windows, summarise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.events import Latency, PerfData
+from contracts.payloads import Latency, PerfData
 
 _KEPT = 4096
 _THERMAL = Path("/sys/class/thermal/thermal_zone0")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contracts.events import ConfusionData, Data, Interval, MetricsData, ProfileScore, ProfilesData
+from contracts.events import Data
+from contracts.payloads import ConfusionData, Interval, MetricsData, ProfileScore, ProfilesData
 from contracts.phases import PHASES
 from edge import scores
 from edge.deploy import Active

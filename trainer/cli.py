@@ -115,7 +115,8 @@ def _build(options: argparse.Namespace) -> int:
             remedy="install phasewatch[trainer]",
         ) from None
     from trainer.architectures import architecture_named
-    from trainer.build import BuildPlan, build
+    from trainer.build import build
+    from trainer.plan import BuildPlan
     from trainer.progress import say
     from trainer.table import leaderboard
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.events import Interval, Paired, Share, Whole
+from contracts.payloads import Interval, Paired, Share, Whole
 from contracts.phases import ThreatModel
 
 

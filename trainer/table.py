@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from contracts.events import Interval
+from contracts.payloads import Interval
 from trainer.index import Index
 
 

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from contracts.events import (
+from contracts.events import Data, Event
+from contracts.payloads import (
     ConfusionData,
-    Data,
     EpisodeData,
-    Event,
     Interval,
     Latency,
     MetricsData,

@@ -12,8 +12,6 @@ import pytest
 from contracts.errors import RowError
 from contracts.events import (
     EVENT_KINDS,
-    BundleRef,
-    ConfusionData,
     availability_topic,
     decode_event,
     encode_event,
@@ -23,6 +21,7 @@ from contracts.events import (
     rfc3339,
     topic,
 )
+from contracts.payloads import BundleRef, ConfusionData
 from contracts.schemas import documents, encoded
 
 REF = BundleRef(name="gbt-x", digest="0" * 64, runtime="r 1", key=None)

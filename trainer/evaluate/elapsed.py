@@ -9,7 +9,7 @@ import dataclasses
 
 import numpy as np
 
-from contracts.events import Interval
+from contracts.payloads import Interval
 from trainer.architectures.base import FitSettings
 from trainer.architectures.gbt import Gbt
 from trainer.corpus.dataset import Samples

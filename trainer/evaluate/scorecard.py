@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events import Interval, Paired, ProfileScore
+from contracts.payloads import Interval, Paired, ProfileScore
 from contracts.phases import PHASES
 from contracts.scorecard import Reference, Scorecard
 from edge import scores

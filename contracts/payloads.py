@@ -1,0 +1,153 @@
+"""What the six events carry: one payload type each. `contracts/events.py` puts them into envelopes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from contracts.phases import Phase, Source
+
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Whole = Annotated[int, msgspec.Meta(ge=0)]
+Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
+Flag = Literal["clock_step", "degraded", "rows_dropped", "unsigned_bundle"]
+"""clock_step: the wall clock jumped inside the window. degraded: a source is absent or was mostly not observed.
+rows_dropped: more rows came than the ring holds. unsigned_bundle: nobody vouches for the model."""
+Basis = Literal["scorecard", "running"]
+"""scorecard: measured by the trainer on its held-out side. running: measured here, on windows whose truth is known."""
+
+
+class _Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class BundleRef(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which model spoke, through which runtime, and the key that vouches for it."""
+
+    name: str
+    digest: Hash
+    runtime: str
+    key: str | None
+
+
+class EpisodeData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An episode or a live watch starts or ends. Counts are known at its end."""
+
+    state: Literal["started", "ended"]
+    mode: Literal["live", "replay"]
+    host_id: str
+    guest_id: str
+    episode_id: str
+    profile: str | None = None
+    sample_name: str | None = None
+    bundle: BundleRef
+    started_wall_ns: Whole
+    ended_wall_ns: Whole | None = None
+    windows: Whole | None = None
+    gaps: dict[Source, Whole] | None = None
+    """Windows in which a source was not wholly observed."""
+
+
+class TopChannel(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far a channel is from what training saw, weighted by what the model makes of that channel."""
+
+    channel: str
+    score: float
+
+
+class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One window. `decided` is null when the model abstained. `latency_ms` is null in a replay: see `perf` there."""
+
+    episode_id: str
+    mode: Literal["live", "replay"]
+    bundle: BundleRef
+    start_wall_ns: Whole
+    end_wall_ns: Whole
+    probabilities: dict[Phase, Share]
+    decided: Phase | None
+    truth: Phase | None
+    purity: Share | None
+    observed: dict[Source, Share]
+    top_channels: list[TopChannel]
+    latency_ms: float | None
+    flags: list[Flag]
+
+
+class Interval(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A figure with its 95 % interval (null where fewer than two episodes can be resampled)."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class Paired(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """This model's macro F1 less the runner-up's (or, for all but the best, less the best's), on the same windows."""
+
+    against: str
+    difference: Interval
+
+
+class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How good the model is."""
+
+    basis: Basis
+    bundle: BundleRef
+    recipe: str
+    episodes: Whole
+    windows: Whole
+    macro_f1: Interval
+    per_class: dict[Phase, Share]
+    per_host: dict[str, Share]
+    paired: Paired | None
+
+
+class ConfusionData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`matrix[i][j]`: windows of truth `labels[i]` decided as `labels[j]`, over the union of seen labels."""
+
+    basis: Basis
+    bundle: BundleRef
+    labels: list[Phase]
+    matrix: list[list[Whole]]
+
+
+class ProfileScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Macro F1 over the windows of one profile."""
+
+    macro_f1: Share
+    episodes: Whole
+    windows: Whole
+
+
+class ProfilesData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Scores by profile. Those in `untested_profiles` were never tested and are in no average."""
+
+    basis: Basis
+    bundle: BundleRef
+    profiles: dict[str, ProfileScore]
+    untested_profiles: list[str]
+
+
+class Latency(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Percentiles in milliseconds over the last period; null where nothing happened."""
+
+    count: Whole
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class PerfData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the agent costs. `cpu_share` is in cores; temperature and throttling are null off a Raspberry Pi."""
+
+    period_s: float
+    extraction_ms: Latency
+    inference_ms: Latency
+    publish_ms: Latency
+    rss_bytes: Whole
+    cpu_share: float
+    outbox_depth: Whole
+    dropped: Whole
+    temperature_c: float | None
+    throttled: bool | None
