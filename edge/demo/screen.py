@@ -58,7 +58,7 @@ class Screen:
             self._line("" if i else name, line)
 
     def _line(self, name: str, line: Text) -> None:
-        self._console.print(Text(f"{name:<10}", style="dim") + line, soft_wrap=True)
+        self._console.print(Text.assemble((f"{name:<10}", "dim"), line), soft_wrap=True)
 
     def _lines(self, data: Data) -> Iterator[Text]:
         if isinstance(data, EpisodeData):
