@@ -12,8 +12,8 @@ def _base(variable: str, fallback: str) -> Path:
 
 
 def signing_key_path() -> Path:
-    """The trainer's private key."""
-    return _base("XDG_CONFIG_HOME", ".config") / "trust" / "trainer.key"
+    """The trainer's private key: not in the trust folder, which gets copied to other machines."""
+    return _base("XDG_CONFIG_HOME", ".config") / "trainer.key"
 
 
 def trust_folder() -> Path:

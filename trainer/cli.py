@@ -16,8 +16,9 @@ from contracts.cli import Parser, run
 from contracts.errors import ConfigError
 from contracts.features import feature_schema
 from contracts.keys import SigningKey, generate_key, load_signing_key
-from contracts.paths import signing_key_path
+from contracts.paths import signing_key_path, trust_folder
 from contracts.phases import THREAT_MODELS, ThreatModel
+from contracts.telemetry.storage import write_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,7 +165,9 @@ def _key(options: argparse.Namespace) -> SigningKey | None:
         return None
     if options.key is None and not signing_key_path().exists():
         public = generate_key(signing_key_path())
-        print(f"trainer: made a signing key; its public half is {public}", file=sys.stderr)
+        trusted = trust_folder() / public.name
+        write_file(trusted, public.read_bytes())
+        print(f"trainer: made a signing key, {signing_key_path()}; this machine trusts {trusted}", file=sys.stderr)
     return load_signing_key(options.key or signing_key_path())
 
 

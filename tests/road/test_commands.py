@@ -129,8 +129,10 @@ def test_build_makes_a_key_for_its_user_once(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
     env = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
     first = run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", env=env)
-    key = tmp_path / "config" / "phasewatch" / "trust" / "trainer.key"
-    assert f"made a signing key; its public half is {key.with_suffix('.pub')}" in first.stderr
+    key = tmp_path / "config" / "phasewatch" / "trainer.key"
+    trusted = key.parent / "trust" / "trainer.pub"
+    assert f"made a signing key, {key}; this machine trusts {trusted}" in first.stderr
+    assert [path.name for path in trusted.parent.iterdir()] == ["trainer.pub"]
     assert key.stat().st_mode & 0o777 == 0o600
     refused(run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", env=env), 2, "an empty store")
 
