@@ -80,3 +80,12 @@ def mosquitto(tmp_path: Path) -> Iterator[str]:
     """The address of a real broker."""
     with mosquitto_on(free_port(), tmp_path) as url:
         yield url
+
+
+def pytest_report_header() -> list[str]:
+    """Nothing is left out in silence: which Pythons the light install is proven on in this run."""
+    from tests.road.test_light_install import OTHERS, PYTHONS
+
+    absent = [version for version, python in OTHERS.items() if python is None]
+    left_out = f"; NOT on {', '.join(absent)}: not installed here" if absent else ""
+    return [f"light install of edge: on Python {', '.join(PYTHONS)}{left_out}"]

@@ -18,22 +18,29 @@ from tests.recordings import ONE
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 ROOT = Path(__file__).parents[2]
 FORBIDDEN = {"tensorflow", "keras", "xgboost", "pandas", "scikit-learn", "pyarrow", "treelite", "scipy", "rich"}
-OTHERS = [name for name in ("python3.12", "python3.13") if shutil.which(name)]
+
+
+def found(version: str) -> str | None:
+    """A Python of a version on the PATH or among pyenv's; a name on the PATH may be a shim with nothing behind it."""
+    versions = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for python in (f"python{version}", *map(str, sorted(versions.glob(f"{version}.*/bin/python{version}")))):
+        if shutil.which(python) and works(python):
+            return python
+    return None
 
 
 def works(python: str) -> bool:
-    """A name on the PATH may be a shim with nothing behind it."""
     return subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0
 
 
-PYTHONS = [sys.executable, *filter(works, OTHERS)]
+OTHERS = {version: found(version) for version in ("3.12", "3.13")}
+PYTHONS = {"3.11": sys.executable, **{version: python for version, python in OTHERS.items() if python}}
 
 
-@pytest.mark.parametrize("python", PYTHONS, ids=lambda python: Path(python).name)
-def test_edge_alone_installs_light_and_replays(
-    python: str, tmp_path: Path, built: Build, request: pytest.FixtureRequest
-) -> None:
-    """Python 3.11 takes tflite-runtime, later ones LiteRT. Which Pythons were found is in the test ids."""
+@pytest.mark.parametrize("version", PYTHONS)
+def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, built: Build) -> None:
+    """Python 3.11 takes tflite-runtime, later ones LiteRT. The ids name the Pythons that were found; see the header."""
+    python = PYTHONS[version]
     venv = tmp_path / "venv"
     subprocess.run([python, "-m", "venv", venv], check=True)
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -65,7 +72,7 @@ def test_edge_alone_installs_light_and_replays(
             command += ["--outbox", str(tmp_path / f"{name}.sqlite")]
             done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
-    expected = "tflite-runtime" if Path(python).name == Path(sys.executable).name else "ai-edge-litert"
+    expected = "tflite-runtime" if version == "3.11" else "ai-edge-litert"
     assert f"windows through {expected}" in done.stderr
 
 
