@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from contracts.errors import PhasewatchError
 
@@ -15,12 +15,12 @@ from contracts.errors import PhasewatchError
 class Parser(argparse.ArgumentParser):
     """Help keeps its line breaks, ends with an example, and wrong use is one line with exit status 2."""
 
-    def __init__(self, *, example: str = "", **options: object) -> None:
+    def __init__(self, *, example: str = "", **options: Any) -> None:
         super().__init__(
             formatter_class=argparse.RawDescriptionHelpFormatter,
             epilog=f"example:\n  {example}" if example else None,
             allow_abbrev=False,
-            **options,  # type: ignore[arg-type]
+            **options,
         )
 
     def error(self, message: str) -> NoReturn:
@@ -39,10 +39,10 @@ def run(program: str, main: Callable[[Sequence[str]], int], arguments: Sequence[
     except PhasewatchError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone; nothing more to say
+        return 0
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone; nothing more to say
-            return 0
         print(f"{program}: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

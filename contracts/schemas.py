@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -32,7 +32,7 @@ def asyncapi() -> dict[str, Any]:
             "messages": {
                 "availability": {
                     "contentType": "text/plain",
-                    "payload": {"enum": list(Availability.__args__)},  # type: ignore[attr-defined]
+                    "payload": {"enum": list(get_args(Availability))},
                 }
             },
         }

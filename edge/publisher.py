@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import random
+import secrets
 import socket
 import threading
 import time
@@ -65,8 +65,8 @@ class MqttPublisher(Publisher):
                     broker.ca_file or broker.url, str(error), expected="PEM certificates", remedy="see --ca-file"
                 ) from None
         client.max_inflight_messages_set(IN_FLIGHT)
-        # doubling from about a second to about a minute; the jitter keeps a roomful of Pis apart
-        client.reconnect_delay_set(random.uniform(0.5, 1.5), random.uniform(30, 60))  # type: ignore[arg-type]  # noqa: S311
+        # seconds, doubling from the first to the second; the jitter keeps a roomful of Pis apart
+        client.reconnect_delay_set(1 + secrets.randbelow(3), 30 + secrets.randbelow(31))
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_publish = self._on_publish
         client.on_connect_fail = self._on_connect_fail

@@ -28,7 +28,7 @@ def fit_net(net: keras.Model, train: Samples, validation: Samples, settings: Fit
         loss=keras.losses.SparseCategoricalCrossentropy(),
     )
 
-    class Report(keras.callbacks.Callback):  # type: ignore[misc]
+    class Report(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
         def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
             loss = (logs or {}).get("val_loss", float("nan"))
             if not np.isfinite(loss):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 
-from contracts.bundle import Artifact, Bundle, BundleManifest
+from contracts.bundle import Artifact, Bundle
 from contracts.errors import BundleError
 from edge.runtimes.base import Runtime
 from edge.runtimes.tflite import TfliteRuntime
@@ -16,7 +16,7 @@ from edge.runtimes.treelite import GtilRuntime, NativeRuntime
 
 RUNTIMES: tuple[type[Runtime], ...] = (TfliteRuntime, NativeRuntime, GtilRuntime)
 
-__all__ = ["RUNTIMES", "GtilRuntime", "NativeRuntime", "Runtime", "TfliteRuntime", "open_artifact", "open_runtime"]
+__all__ = ["RUNTIMES", "GtilRuntime", "NativeRuntime", "Runtime", "TfliteRuntime", "open_runtime", "runtime_of"]
 
 
 def open_runtime(bundle: Bundle) -> Runtime:
@@ -25,7 +25,8 @@ def open_runtime(bundle: Bundle) -> Runtime:
     for artifact in bundle.manifest.artifacts:
         reason = _why_not(artifact)
         if reason is None:
-            return open_artifact(artifact, bundle.manifest, bundle.members[artifact.member])
+            data = bundle.members[artifact.member]
+            return runtime_of(artifact).load(data, classes=len(bundle.manifest.phases))
         reasons.append(f"{artifact.runtime}: {reason}")
     raise BundleError(
         f"bundle {bundle.manifest.name}",
@@ -35,15 +36,13 @@ def open_runtime(bundle: Bundle) -> Runtime:
     )
 
 
-def open_artifact(artifact: Artifact, manifest: BundleManifest, data: bytes) -> Runtime:
-    """The runtime for one artifact. Raises `BundleError` if its bytes will not load."""
-    kind = next(kind for kind in RUNTIMES if kind.kind == artifact.runtime)
-    return kind.load(data, inputs=len(manifest.channels), classes=len(manifest.phases))
+def runtime_of(artifact: Artifact) -> type[Runtime]:
+    """The runtime that runs an artifact's kind."""
+    return next(runtime for runtime in RUNTIMES if runtime.kind == artifact.runtime)
 
 
 def _why_not(artifact: Artifact) -> str | None:
     """Why this machine cannot run an artifact, or None if it can."""
     if artifact.machine is not None and artifact.machine != platform.machine():
         return f"built for {artifact.machine}"
-    kind = next(kind for kind in RUNTIMES if kind.kind == artifact.runtime)
-    return kind.missing()
+    return runtime_of(artifact).missing()

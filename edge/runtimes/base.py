@@ -24,8 +24,8 @@ class Runtime(ABC):
 
     @classmethod
     @abstractmethod
-    def load(cls, data: bytes, *, inputs: int, classes: int) -> Self:
-        """Load an artifact's bytes; `inputs` channels, `classes` probabilities. Raises `BundleError`."""
+    def load(cls, data: bytes, *, classes: int) -> Self:
+        """Load an artifact's bytes, which must give `classes` probabilities. Raises `BundleError`."""
 
     @abstractmethod
     def predict(self, window: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -56,7 +56,7 @@ class TfliteRuntime(Runtime):
         return None if installed_interpreters() else "neither ai-edge-litert nor tflite-runtime is installed"
 
     @classmethod
-    def load(cls, data: bytes, *, inputs: int, classes: int) -> Self:  # noqa: ARG003
+    def load(cls, data: bytes, *, classes: int) -> Self:
         """Open the model with the preferred interpreter."""
         return cls(data, classes=classes, interpreter=installed_interpreters()[0])
 

@@ -64,7 +64,7 @@ class NativeRuntime(Runtime):
         return None
 
     @classmethod
-    def load(cls, data: bytes, *, inputs: int, classes: int) -> Self:  # noqa: ARG003
+    def load(cls, data: bytes, *, classes: int) -> Self:
         """Load the library."""
         return cls(data, classes=classes)
 
@@ -103,7 +103,7 @@ class GtilRuntime(Runtime):
         return None if importlib.util.find_spec("treelite") else "treelite is not installed"
 
     @classmethod
-    def load(cls, data: bytes, *, inputs: int, classes: int) -> Self:  # noqa: ARG003
+    def load(cls, data: bytes, *, classes: int) -> Self:
         """Load the checkpoint."""
         return cls(data, classes=classes)
 

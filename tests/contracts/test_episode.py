@@ -237,6 +237,15 @@ def test_find_episodes_refuses_an_empty_store(tmp_path: Path) -> None:
         find_episodes(tmp_path / "absent")
 
 
+def refusal_of(folder: Path) -> str:
+    """What an episode is refused with, empty if it is not. Anything but one of our own errors goes through."""
+    try:
+        read_episode(folder)
+    except PhasewatchError as error:
+        return str(error)
+    return ""
+
+
 _json = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -258,10 +267,7 @@ def test_read_episode_with_any_value_in_any_field_reads_or_refuses(
         edit_row(folder, stem, 0, change)
     except (ValueError, msgspec.MsgspecError, OverflowError):
         return  # not JSON to begin with
-    try:
-        read_episode(folder)
-    except PhasewatchError as error:
-        assert "\n" not in str(error)  # noqa: PT017 - any refusal will do, as long as it is one of ours
+    assert "\n" not in refusal_of(folder)
 
 
 @settings(max_examples=60, deadline=None)
@@ -273,10 +279,7 @@ def test_read_episode_with_any_byte_of_the_manifest_changed_reads_or_refuses(
     data = bytearray((folder / "episode.json").read_bytes())
     data[at % len(data)] = byte
     (folder / "episode.json").write_bytes(data)
-    try:
-        read_episode(folder)
-    except PhasewatchError as error:
-        assert "\n" not in str(error)  # noqa: PT017
+    assert "\n" not in refusal_of(folder)
 
 
 def test_manifest_of_the_corpus_says_what_its_readme_says() -> None:

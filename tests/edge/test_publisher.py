@@ -157,7 +157,9 @@ def test_availability_is_online_then_stopped_and_offline_by_last_will(tmp_path: 
     dying = MqttPublisher(parse_broker(mosquitto), "n", list)
     subscriber.wait_for(3, "n/availability")
     dying._client.loop_stop()
-    dying._client.socket().close()  # type: ignore[union-attr] # the power is cut: no DISCONNECT is sent
+    connection = dying._client.socket()
+    assert connection is not None
+    connection.close()  # the power is cut: no DISCONNECT is sent
     assert subscriber.wait_for(4, "n/availability")[2:] == [b"online", b"offline"]
     subscriber.close()
 

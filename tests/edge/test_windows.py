@@ -39,10 +39,10 @@ def test_netflow_is_observed_when_aligned_by_wall_clock_and_lost_when_by_t_mono(
     assert (moved.max(axis=1) > 0).mean() > 0.5  # this guest talks in most windows
 
     # The same rows placed by t_mono_ns, the exporter's uptime: not one flow falls into a window any more.
-    def by_mono(row: object) -> object:
-        shift = row.t_mono_ns - row.t_wall_ns  # type: ignore[attr-defined]
+    def by_mono(row: Any) -> Any:
+        shift = row.t_mono_ns - row.t_wall_ns
         times = {name: getattr(row, name) + shift for name in ("start_wall_ns", "end_wall_ns", "recv_wall_ns")}
-        return msgspec.structs.replace(row, t_wall_ns=row.t_mono_ns, **times)  # type: ignore[type-var,attr-defined]
+        return msgspec.structs.replace(row, t_wall_ns=row.t_mono_ns, **times)
 
     rows = {**episode.rows, "netflow": [by_mono(row) for row in episode.rows["netflow"]]}
     wrong = batch(msgspec.structs.replace(episode, rows=rows), schema)
@@ -134,10 +134,10 @@ def test_live_and_batch_mark_the_same_windows_after_a_forward_jump(
     middle = len(episode.rows["proc"]) // 2
     after = episode.rows["proc"][middle].t_wall_ns
 
-    def later(row: object) -> object:
-        shift = jump_s * SECOND if row.t_wall_ns >= after else 0  # type: ignore[attr-defined]
-        times = {name: getattr(row, name) + shift for name in row.__struct_fields__ if name.endswith("t_wall_ns")}  # type: ignore[attr-defined]
-        return msgspec.structs.replace(row, **times)  # type: ignore[type-var]
+    def later(row: Any) -> Any:
+        shift = jump_s * SECOND if row.t_wall_ns >= after else 0
+        times = {name: getattr(row, name) + shift for name in row.__struct_fields__ if name.endswith("t_wall_ns")}
+        return msgspec.structs.replace(row, **times)
 
     rows = {source: [later(row) for row in episode.rows[source]] for source in ("proc", "qmp", "guest")}
     manifest = msgspec.structs.replace(episode.manifest, ended_wall_ns=episode.manifest.ended_wall_ns + jump_s * SECOND)
@@ -174,9 +174,9 @@ def test_nothing_carries_the_time_of_day(episode: Episode, schema: FeatureSchema
     """The same recording a day and 35 s later, on the same grid, is the same tensor."""
     shift = 86_435 * SECOND
 
-    def later(row: object) -> object:
-        times = {name: getattr(row, name) + shift for name in row.__struct_fields__ if name.endswith("wall_ns")}  # type: ignore[attr-defined]
-        return msgspec.structs.replace(row, **times)  # type: ignore[type-var]
+    def later(row: Any) -> Any:
+        times = {name: getattr(row, name) + shift for name in row.__struct_fields__ if name.endswith("wall_ns")}
+        return msgspec.structs.replace(row, **times)
 
     manifest = msgspec.structs.replace(
         episode.manifest,

@@ -29,12 +29,11 @@ def replay_command(built: Build, folder: Path, url: str, *options: str, name: st
     return [*command, "--outbox", str(folder / "outbox.sqlite"), *options]
 
 
-def run_replay(*args: object, **options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(replay_command(*args, **options), capture_output=True, text=True, check=False)  # type: ignore[arg-type]
-
-
-def windows_of(payloads: list[bytes]) -> list[bytes]:
-    return [payload for payload in payloads if json.loads(payload)["type"] == "phasewatch.window.v1"]
+def run_replay(
+    built: Build, folder: Path, url: str, *options: str, name: str = "gbt-realistic"
+) -> subprocess.CompletedProcess[str]:
+    command = replay_command(built, folder, url, *options, name=name)
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("name", ["gbt-realistic", "cnn-oracle"])

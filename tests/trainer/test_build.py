@@ -22,18 +22,18 @@ from trainer.architectures import architecture_named
 from trainer.architectures.gbt import Gbt, GbtModel
 from trainer.checkpoint import STAMP, Stamp, load_checkpoint, read_stamp
 from trainer.compile.parity import Run, prove
-from trainer.corpus.dataset import Dataset, Samples
+from trainer.corpus.dataset import Dataset, Samples, View
 from trainer.split import load_split
 
 pytestmark = pytest.mark.slow
 NAMES = ("gbt-realistic", "gbt-oracle", "cnn-realistic", "cnn-oracle")
 
 
-def held_out(built: Build, schema: FeatureSchema, view: str, threat_model: ThreatModel) -> Samples:
+def held_out(built: Build, schema: FeatureSchema, view: View, threat_model: ThreatModel) -> Samples:
     """The test side of a build."""
     dataset = Dataset(built.out / "dataset.arrow", schema)
     split = load_split(built.out / "split.json", dataset.digest)
-    samples = dataset.load(view, view_of(schema.channels, threat_model))  # type: ignore[arg-type]
+    samples = dataset.load(view, view_of(schema.channels, threat_model))
     return samples.of(split.test)
 
 

@@ -59,7 +59,7 @@ class Gbt(Architecture):
             "nthread": THREADS,
         }
 
-        class Report(xgb.callback.TrainingCallback):  # type: ignore[misc]
+        class Report(xgb.callback.TrainingCallback):  # type: ignore[misc]  # xgboost has no types
             def after_iteration(self, _model: object, epoch: int, evals_log: Any) -> bool:
                 loss = evals_log["validation"]["mlogloss"][-1]
                 settings.progress(epoch + 1, rounds, f"validation log loss {loss:.3f}")

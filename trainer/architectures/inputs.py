@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Standardise(keras.layers.Layer):  # type: ignore[misc]
+class Standardise(keras.layers.Layer):  # type: ignore[misc]  # keras has no types
     """(B, C, T) with NaN -> (B, T, 2C): standardised values (0 where not observed), then the mask as 0 and 1.
 
     Mean and deviation are of the training side, one pair per channel, and travel in the graph.

@@ -31,7 +31,7 @@ def _convert(net: keras.Model) -> bytes:
     module = tf.Module()
     module.held = [variable.value for variable in net.variables]
 
-    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((1, *shape), tf.float32)])  # type: ignore[untyped-decorator]  # tensorflow has no types
     def one_window(x: Any) -> Any:
         return net(x, training=False)
 

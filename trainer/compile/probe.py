@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from contracts.bundle import Artifact
-from edge.runtimes import RUNTIMES, Runtime, TfliteRuntime
+from edge.runtimes import Runtime, TfliteRuntime, runtime_of
 
 FORBIDDEN = ("tensorflow", "keras", "xgboost", "pyarrow", "sklearn")
 
@@ -42,8 +42,7 @@ def open_job(job: Job) -> Runtime:
     data = Path(job.data).read_bytes()
     if job.interpreter is not None:
         return TfliteRuntime(data, classes=job.classes, interpreter=job.interpreter)
-    kind = next(kind for kind in RUNTIMES if kind.kind == job.artifact.runtime)
-    return kind.load(data, inputs=0, classes=job.classes)
+    return runtime_of(job.artifact).load(data, classes=job.classes)
 
 
 def main() -> None:
