@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contracts.events import Data
-from contracts.payloads import ConfusionData, Interval, MetricsData, ProfileScore, ProfilesData
+from contracts.payloads import ConfusionData, MetricsData, ProfileScore, ProfilesData
 from contracts.phases import PHASES
 from edge import scores
 from edge.deploy import Active
@@ -63,9 +63,7 @@ class RunningScores:
         """Metrics, confusion and profiles as they stand."""
         stack = np.stack(list(self._confusions.values()))
         total = stack.sum(axis=0)
-        f1 = scores.per_class_f1(total)
-        seen = np.flatnonzero(~np.isnan(f1))
-        low, high = scores.interval(scores.bootstrap(stack, seed=_SEED)) if len(stack) > 1 else (None, None)
+        per_class = scores.by_phase(total)
         ref = self._active.ref
         yield MetricsData(
             basis="running",
@@ -73,16 +71,16 @@ class RunningScores:
             recipe=self._active.scorecard.recipe,
             episodes=len(stack),
             windows=int(total.sum()),
-            macro_f1=Interval(value=float(scores.macro_f1(total)), low=low, high=high),
-            per_class={PHASES[i]: float(f1[i]) for i in seen},
+            macro_f1=scores.f1_interval(stack, seed=_SEED),
+            per_class=per_class,
             per_host={host: float(scores.macro_f1(some)) for host, (some, _) in self._by(self._hosts).items()},
             paired=None,
         )
         yield ConfusionData(
             basis="running",
             bundle=ref,
-            labels=[PHASES[i] for i in seen],
-            matrix=[[int(n) for n in total[i, seen]] for i in seen],
+            labels=list(per_class),
+            matrix=scores.seen_part(total),
         )
         profiles = {
             profile: ProfileScore(macro_f1=float(scores.macro_f1(some)), episodes=n, windows=int(some.sum()))

@@ -8,6 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.payloads import Interval
+from contracts.phases import PHASES, Phase
+
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 REPLICATES = 2000
@@ -55,3 +58,28 @@ def interval(replicates: Floats) -> tuple[float, float]:
     """The 95 % percentile interval."""
     low, high = np.percentile(replicates, [2.5, 97.5])
     return float(low), float(high)
+
+
+def f1_interval(by_cluster: Ints, *, seed: int) -> Interval:
+    """Macro F1 of (E, K, K) with its interval; without one from fewer than two episodes."""
+    value = float(macro_f1(by_cluster.sum(axis=0)))
+    if len(by_cluster) < 2:
+        return Interval(value=value, low=None, high=None)
+    low, high = interval(bootstrap(by_cluster, seed=seed))
+    return Interval(value=value, low=low, high=high)
+
+
+def by_phase(confusion: Ints) -> dict[Phase, float]:
+    """F1 of every phase that was seen, of one (K, K)."""
+    return {PHASES[i]: float(f1) for i, f1 in enumerate(per_class_f1(confusion)) if not np.isnan(f1)}
+
+
+def seen_part(confusion: Ints) -> list[list[int]]:
+    """The rows and columns of the phases that `by_phase` names, of one (K, K)."""
+    seen = np.flatnonzero(~np.isnan(per_class_f1(confusion)))
+    return [[int(n) for n in confusion[i, seen]] for i in seen]
+
+
+def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Share of windows on which two probabilities (N, K) decide alike."""
+    return float(np.mean(one.argmax(axis=1) == other.argmax(axis=1)))

@@ -31,9 +31,10 @@ from trainer.corpus.extract import extract_store
 from trainer.evaluate.elapsed import elapsed_time_alone
 from trainer.evaluate.scorecard import reference, score
 from trainer.index import Index
+from trainer.pack import Built
 from trainer.plan import BuildPlan
 from trainer.progress import say, stage
-from trainer.release import Built, release
+from trainer.release import release
 from trainer.resume import fit_or_keep, stamp_for
 from trainer.split import Split, held_out_host, load_split, save_split
 from trainer.table import in_words

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.bundle import BundleManifest, write_bundle
-from contracts.features import FeatureSchema
-from contracts.keys import SigningKey
 from contracts.phases import PHASES, ThreatModel
 from contracts.scorecard import Reference, Scorecard
 from contracts.telemetry.storage import sha256
 from trainer.architectures import Architecture
 from trainer.compile.base import Compiled
-from trainer.corpus.dataset import digest_of
+from trainer.compile.parity import Run
+from trainer.corpus.dataset import Samples, digest_of
+from trainer.plan import BuildPlan
 from trainer.split import Split
 
 GOLDEN_PER_PHASE = 2
@@ -27,16 +26,27 @@ _LIBRARIES = ("phasewatch", "numpy", "tensorflow", "keras", "xgboost", "treelite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parcel:
-    """Everything that goes into one bundle. golden: windows (G, ...) and the probabilities (G, K) they gave."""
+class Built:
+    """One model on its way: fitted, compiled, proven and scored, not yet packed.
+
+    runs: every artifact in every runtime on the held-out windows `test`, the one that ships first.
+    expected: (N, K) of the model itself on the same windows.
+    """
 
     architecture: Architecture
     threat_model: ThreatModel
     channels: tuple[str, ...]
     compiled: Compiled
+    runs: list[Run]
     scorecard: Scorecard
     reference: Reference
-    golden: tuple[NDArray[np.float32], NDArray[np.float32]]
+    test: Samples
+    expected: NDArray[np.float32]
+
+    @property
+    def title(self) -> str:
+        """`gbt-realistic` and the like."""
+        return f"{self.architecture.name}-{self.threat_model}"
 
 
 def library_versions() -> dict[str, str]:
@@ -44,51 +54,44 @@ def library_versions() -> dict[str, str]:
     return {library: importlib.metadata.version(library) for library in _LIBRARIES}
 
 
-def golden_rows(y: NDArray[np.int64]) -> NDArray[np.intp]:
-    """Which windows serve as golden vectors: the first few of each phase."""
-    return np.concatenate([np.flatnonzero(y == phase)[:GOLDEN_PER_PHASE] for phase in np.unique(y)])
+def pack(one: Built, scorecard: Scorecard, out: Path, split: Split, plan: BuildPlan) -> Path:
+    """Write `<architecture>-<threat model>-<build id>.bundle` into a folder. The same model, the same bytes.
 
-
-def pack(parcel: Parcel, out: Path, *, schema: FeatureSchema, split: Split, seed: int, key: SigningKey | None) -> Path:
-    """Write `<architecture>-<threat model>-<build id>.bundle` into a folder. Same parcel, same bytes."""
-    windows, probabilities = parcel.golden
+    Golden vectors are the first few held-out windows of each phase, and what the shipped artifact made of them.
+    """
+    y = one.test.y
+    golden = np.concatenate([np.flatnonzero(y == phase)[:GOLDEN_PER_PHASE] for phase in np.unique(y)])
     members = {
-        **parcel.compiled.members,
-        "schema.json": schema.canonical(),
-        "scorecard.json": msgspec.json.encode(parcel.scorecard, order="sorted"),
-        "reference.json": msgspec.json.encode(parcel.reference, order="sorted"),
-        "golden-windows.npy": _npy(windows),
-        "golden-probabilities.npy": _npy(probabilities),
+        **one.compiled.members,
+        "schema.json": plan.schema.canonical(),
+        "scorecard.json": msgspec.json.encode(scorecard, order="sorted"),
+        "reference.json": msgspec.json.encode(one.reference, order="sorted"),
+        "golden-windows.f32": one.test.x[golden].astype("<f4").tobytes(),
+        "golden-probabilities.f32": one.runs[0].probabilities[golden].astype("<f4").tobytes(),
     }
     content = [f"{name} {sha256(data)}" for name, data in sorted(members.items())]
-    build_id = digest_of([split.dataset_digest, split.digest, str(seed), *content])[:12]
-    name = f"{parcel.architecture.name}-{parcel.threat_model}-{build_id}"
+    build_id = digest_of([split.dataset_digest, split.digest, str(plan.seed), *content])[:12]
+    name = f"{one.title}-{build_id}"
     manifest = BundleManifest(
         format=1,
         name=name,
         build_id=build_id,
-        architecture=parcel.architecture.name,
-        threat_model=parcel.threat_model,
-        schema_hash=schema.hash,
+        architecture=one.architecture.name,
+        threat_model=one.threat_model,
+        schema_hash=plan.schema.hash,
         phases=PHASES,
-        channels=parcel.channels,
-        view=parcel.architecture.view,
-        artifacts=parcel.compiled.artifacts,
+        channels=one.channels,
+        view=one.architecture.view,
+        artifacts=one.compiled.artifacts,
         members={},
         abstain_below=0.0,
-        tolerance=parcel.compiled.tolerance,
+        tolerance=one.compiled.tolerance,
         recipe=split.recipe,
-        seed=seed,
+        seed=plan.seed,
         corpus_digest=split.dataset_digest,
         split_digest=split.digest,
         versions=library_versions(),
     )
     path = out / f"{name}.bundle"
-    write_bundle(path, manifest, members, key)
+    write_bundle(path, manifest, members, plan.key)
     return path
-
-
-def _npy(array: NDArray[np.float32]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
-    return buffer.getvalue()

@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.phases import ThreatModel
-from contracts.scorecard import Reference, Scorecard
-from trainer.architectures import Architecture
-from trainer.compile.base import Compiled
-from trainer.compile.parity import Run
-from trainer.corpus.dataset import Samples
-from trainer.evaluate.scorecard import agreement, compare, with_paired
+from contracts.scorecard import Scorecard
+from edge.scores import agreement
+from trainer.evaluate.scorecard import compare
 from trainer.index import Entry, Index, RuntimeFigures
-from trainer.pack import Parcel, golden_rows, pack
+from trainer.pack import Built, pack
 from trainer.plan import BuildPlan
 from trainer.split import Split
-
-
-@dataclass(frozen=True, kw_only=True)
-class Built:
-    """One model on its way: fitted, compiled, proven and scored, not yet packed."""
-
-    architecture: Architecture
-    threat_model: ThreatModel
-    channels: tuple[str, ...]
-    compiled: Compiled
-    runs: list[Run]
-    scorecard: Scorecard
-    reference: Reference
-    test: Samples
-    expected: NDArray[np.float32]
-
-    @property
-    def title(self) -> str:
-        return f"{self.architecture.name}-{self.threat_model}"
 
 
 def release(built: list[Built], split: Split, plan: BuildPlan) -> tuple[Entry, ...]:
@@ -47,19 +23,8 @@ def release(built: list[Built], split: Split, plan: BuildPlan) -> tuple[Entry, .
     paired = compare(built[0].test, {one.title: _decided(one) for one in built}, plan.seed)
     entries = []
     for one in built:
-        card = with_paired(one.scorecard, paired.get(one.title))
-        rows = golden_rows(one.test.y)
-        parcel = Parcel(
-            architecture=one.architecture,
-            threat_model=one.threat_model,
-            channels=one.channels,
-            compiled=one.compiled,
-            scorecard=card,
-            reference=one.reference,
-            golden=(one.test.x[rows], one.runs[0].probabilities[rows]),
-        )
-        path = pack(parcel, folder, schema=plan.schema, split=split, seed=plan.seed, key=plan.key)
-        entries.append(_entry(one, card, path, plan))
+        card = msgspec.structs.replace(one.scorecard, paired=paired.get(one.title))
+        entries.append(_entry(one, card, pack(one, card, folder, split, plan), plan))
     _remove_replaced(plan.out, entries)
     return tuple(sorted(entries, key=lambda entry: (-entry.macro_f1.value, entry.bundle)))
 

@@ -16,7 +16,6 @@ from contracts.telemetry.storage import read_file, write_file
 from trainer.corpus.dataset import Samples, digest_of
 
 Recipe = Literal["held_out_host"]
-RECIPES: tuple[Recipe, ...] = ("held_out_host",)
 _VALIDATION_SHARE = 0.2
 
 

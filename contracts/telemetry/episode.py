@@ -19,7 +19,6 @@ from contracts.telemetry.rows import ROW_TYPES, LabelRow, Row
 from contracts.telemetry.storage import compress, expand, read_file, sha256, write_file
 
 _REDO = "record the episode again, or leave it out"
-_MAX_LINE = 64 << 10
 MAX_SPAN_NS = 31 * 86_400 * 1_000_000_000
 
 _manifest_decoder = msgspec.json.Decoder(Manifest)
@@ -114,9 +113,6 @@ def decode_rows(data: bytes, stem: str, path: Path) -> list[Any]:
     at = 0
     for number, line in enumerate(data.split(b"\n"), start=1):
         at = number
-        if len(line) > _MAX_LINE:
-            found = ValueError(f"a line of {len(line)} bytes")
-            break
         try:
             if line.strip():
                 decoder.decode(line)

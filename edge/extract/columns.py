@@ -79,7 +79,7 @@ def encoder(
 
         return flow
     fields = fields_of(channels, source)
-    # attrgetter of one name gives no tuple, so ask for a second that is dropped again
+    # a sampled row arrives when it is sampled, so its time is asked for twice
     getter = cast(Callable[[Any], tuple[int, ...]], attrgetter("t_wall_ns", "t_mono_ns", "t_wall_ns", *fields))
 
     def sampled(row: Row) -> tuple[int, ...]:

@@ -16,6 +16,7 @@ from contracts.bundle import Artifact
 from contracts.errors import ParityError
 from contracts.phases import PHASES
 from edge.runtimes.tflite import installed_interpreters
+from edge.scores import agreement
 from trainer.compile.base import Compiled
 from trainer.compile.probe import Job, Report
 
@@ -85,11 +86,11 @@ def prove(name: str, run: Run, model: NDArray[np.float32], *, quantized: bool) -
         raise ParityError(
             where, f"off by {difference:.2e}", expected=f"at most {TREE_TOLERANCE:.0e}", remedy="do not ship it"
         )
-    agreement = float(np.mean(run.probabilities.argmax(axis=1) == model.argmax(axis=1)))
-    if agreement < NET_AGREEMENT:
+    alike = agreement(run.probabilities, model)
+    if alike < NET_AGREEMENT:
         raise ParityError(
             where,
-            f"decides like its model on {agreement:.1%} of windows",
+            f"decides like its model on {alike:.1%} of windows",
             expected=f"{NET_AGREEMENT:.0%} at least",
             remedy="do not ship it",
         )

@@ -10,10 +10,11 @@ import dataclasses
 import numpy as np
 
 from contracts.payloads import Interval
+from edge.scores import f1_interval
 from trainer.architectures.base import FitSettings
 from trainer.architectures.gbt import Gbt
 from trainer.corpus.dataset import Samples
-from trainer.evaluate.scorecard import by_episode, f1_interval
+from trainer.evaluate.scorecard import by_episode
 from trainer.split import Split
 
 
@@ -24,4 +25,4 @@ def elapsed_time_alone(samples: Samples, split: Split, seed: int) -> Interval:
     blind = dataclasses.replace(samples, x=seconds.astype(np.float32)[:, None], names=("elapsed_s",))
     train, validation, test = (blind.of(side) for side in (split.train, split.validation, split.test))
     model = Gbt().fit(train, validation, FitSettings(seed=seed, quick=True))
-    return f1_interval(by_episode(test, model.predict(test.x).argmax(axis=1)), seed)
+    return f1_interval(by_episode(test, model.predict(test.x).argmax(axis=1)), seed=seed)

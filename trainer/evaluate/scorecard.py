@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,15 +25,6 @@ def by_episode(test: Samples, decided: NDArray[np.int64]) -> NDArray[np.int64]:
     return scores.confusions(test.y, decided, cluster, K)
 
 
-def f1_interval(confusions: NDArray[np.int64], seed: int) -> Interval:
-    """Macro F1 with its 95 % interval, clustered by episode; no interval from fewer than two."""
-    value = float(scores.macro_f1(confusions.sum(axis=0)))
-    if len(confusions) < 2:
-        return Interval(value=value, low=None, high=None)
-    low, high = scores.interval(scores.bootstrap(confusions, seed=seed))
-    return Interval(value=value, low=low, high=high)
-
-
 def score(
     test: Samples,
     split: Split,
@@ -52,32 +42,26 @@ def score(
     learned = [f"{p}/{s}" in split.seen_samples for p, s in zip(test.profile, test.sample_name, strict=True)]
     confusions = by_episode(test, decided)
     total = confusions.sum(axis=0)
-    f1 = scores.per_class_f1(total)
-    seen = np.flatnonzero(~np.isnan(f1))
+    per_class = scores.by_phase(total)
     return Scorecard(
         recipe=split.recipe,
         held_out=split.held_out,
         episodes=len(confusions),
         windows=len(test.y),
-        macro_f1=f1_interval(confusions, seed),
+        macro_f1=scores.f1_interval(confusions, seed=seed),
         model_macro_f1=float(scores.macro_f1(by_episode(test, meant).sum(axis=0))),
-        argmax_agreement=min(agreement(one, model) for one in artifacts),
+        argmax_agreement=min(scores.agreement(one, model) for one in artifacts),
         max_probability_difference=max(float(np.abs(one - model).max()) for one in artifacts),
-        per_class={PHASES[i]: float(f1[i]) for i in seen},
+        per_class=per_class,
         per_host=_by_host(test, decided),
-        labels=tuple(PHASES[i] for i in seen),
-        confusion=tuple(tuple(int(n) for n in total[i, seen]) for i in seen),
+        labels=tuple(per_class),
+        confusion=tuple(map(tuple, scores.seen_part(total))),
         profiles=_by_profile(test, decided),
         untested_profiles=split.untested_profiles,
         seen_samples_share=float(np.mean(learned)),
         elapsed_time_alone=elapsed_time_alone,
         paired=None,
     )
-
-
-def agreement(artifact: Probabilities, model: Probabilities) -> float:
-    """Share of windows on which two (N, K) decide alike."""
-    return float(np.mean(artifact.argmax(axis=1) == model.argmax(axis=1)))
 
 
 def _by_host(test: Samples, decided: NDArray[np.int64]) -> dict[str, float]:
@@ -144,8 +128,3 @@ def reference(model: Model, train: Samples, validation: Samples, channels: int) 
         std=tuple(float(v) if v > 1e-6 else 1.0 for v in std),
         importance=tuple(round(v, 6) for v in importance),
     )
-
-
-def with_paired(card: Scorecard, paired: Paired | None) -> Scorecard:
-    """The scorecard with the comparison filled in."""
-    return msgspec.structs.replace(card, paired=paired)
