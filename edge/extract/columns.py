@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Callable, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
+from msgspec.structs import astuple
 from numpy.typing import NDArray
 
 from contracts.channels import Channel
@@ -19,6 +22,9 @@ Ints = NDArray[np.int64]
 
 FLOW_FIELDS = ("start", "end", "out", "syn", "packets", "bytes", "src", "dst", "sport", "dport", "proto")
 _SYN, _ACK = 0x02, 0x10
+_MAX_PID = 1 << 22
+_ByField = Mapping[str, tuple[Any, ...]]
+_PER_ROW = ("t_wall", "t_mono", "arrival", "epoch")
 
 
 @dataclass(frozen=True)
@@ -46,13 +52,19 @@ class Columns:
         n = int(np.count_nonzero(known))
         if n == len(known):
             return self
-        # a prefix, unless the wall clock went back
-        at: slice | NDArray[np.bool_] = slice(n) if known[:n].all() else known
-        return Columns(
-            self.t_wall[at], self.t_mono[at], self.arrival[at], self.epoch[at], self.fields, self.values[:, at]
-        )
+        return self.at(slice(n) if known[:n].all() else known)  # a prefix, unless the wall clock went back
+
+    def at(self, rows: slice | NDArray[Any]) -> Columns:
+        """Some of the rows."""
+        return Columns(*(getattr(self, name)[rows] for name in _PER_ROW), self.fields, self.values[:, rows])
+
+    def only(self, fields: NDArray[np.intp]) -> Columns:
+        """Some of the fields."""
+        names = tuple(self.fields[i] for i in fields)
+        return Columns(self.t_wall, self.t_mono, self.arrival, self.epoch, names, self.values[fields])
 
 
+@functools.cache
 def fields_of(channels: tuple[Channel, ...], source: Source) -> tuple[str, ...]:
     """The raw fields that a source's channels need, in the order of `Columns.values`."""
     if source == "netflow":
@@ -93,21 +105,96 @@ def columns_of(
     rows: Sequence[Row], source: Source, channels: tuple[Channel, ...], guest_addresses: frozenset[str]
 ) -> Columns:
     """Columns of a whole recording of one source, in the order in which its rows arrived."""
+    return joined([part_of(rows, source, channels, guest_addresses)])
+
+
+def part_of(
+    rows: Sequence[Any], source: Source, channels: tuple[Channel, ...], guest_addresses: frozenset[str]
+) -> Columns:
+    """Columns of some rows in the order of the file: what `encoder` says of each, all at once."""
     fields = fields_of(channels, source)
-    encode = encoder(channels, source, guest_addresses)
-    table = np.array([encode(row) for row in rows], dtype=np.int64).reshape(len(rows), 4 + len(fields)).T
-    order = np.argsort(table[2], kind="stable") if np.any(np.diff(table[2]) < 0) else slice(None)
-    table = np.ascontiguousarray(table[:, order])
-    return Columns(table[0], table[1], table[2], table[3], fields, table[4:])
+    if not rows:
+        return Columns(*np.empty((4, 0), np.int64), fields, np.empty((len(fields), 0), np.int64))
+    by_field = dict(zip(rows[0].__struct_fields__, zip(*map(astuple, rows), strict=True), strict=True))
+    if source == "netflow":
+        return _flows(by_field, fields, guest_addresses)
+    wall, mono = _ints(by_field, ("t_wall_ns", "t_mono_ns"))
+    return Columns(wall, mono, wall, _epochs(by_field, source), fields, _ints(by_field, fields))
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """Parts of one recording as one, ordered by arrival."""
+    if len(parts) == 1:
+        (whole,) = parts
+    else:
+        whole = Columns(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in _PER_ROW),
+            parts[0].fields,
+            np.concatenate([part.values for part in parts], axis=1),
+        )
+    if not np.any(whole.arrival[1:] < whole.arrival[:-1]):
+        return whole
+    return whole.at(np.argsort(whole.arrival, kind="stable"))
+
+
+def _ints(by_field: _ByField, fields: Sequence[str]) -> Ints:
+    """(len(fields), n) int64 of whole-number fields. `struct` turns a tuple into machine words faster than numpy."""
+    pack = struct.Struct(f"{len(by_field['t_wall_ns'])}q").pack
+    table: Ints = np.frombuffer(b"".join(pack(*by_field[field]) for field in fields), np.int64)
+    return table.reshape(len(fields), -1)
+
+
+def _codes(texts: Sequence[str]) -> Ints:
+    """(n,) int64."""
+    code = {text: _code(text) for text in set(texts)}
+    if len(code) == 1:
+        return np.full(len(texts), *code.values(), np.int64)
+    return np.fromiter(map(code.__getitem__, texts), np.int64, len(texts))
+
+
+def _flows(by_field: _ByField, fields: tuple[str, ...], guest_addresses: frozenset[str]) -> Columns:
+    src, dst = by_field["src"], by_field["dst"]
+    out, to = (np.fromiter(map(guest_addresses.__contains__, some), np.bool_, len(some)) for some in (src, dst))
+    names = ("t_wall_ns", "t_mono_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "proto", "tcp_flags")
+    wall, mono, arrival, start, end, proto, flags = _ints(by_field, names)
+    packets, size, sport, dport = _ints(by_field, ("packets", "bytes", "sport", "dport"))
+    direction = np.where(out, 1, np.where(to, 0, -1))
+    syn = (proto == 6) & (flags & (_SYN | _ACK) == _SYN)
+    values = [
+        start,
+        np.maximum(start, end),
+        direction,
+        syn,
+        packets,
+        size,
+        _codes(src),
+        _codes(dst),
+        sport,
+        dport,
+        proto,
+    ]
+    return Columns(wall, mono, arrival, np.zeros(len(wall), np.int64), fields, np.stack(values))
+
+
+def _epochs(by_field: _ByField, source: Source) -> Ints:
+    """`_epoch` of every row."""
+    if source == "guest":
+        return _codes(by_field["boot_id"])
+    if source == "proc":
+        pid, starttime = _ints(by_field, ("pid", "starttime"))
+        usual = pid << 40 ^ starttime & (1 << 40) - 1
+        return usual if np.all(pid < _MAX_PID) else np.where(pid < _MAX_PID, usual, _codes([*map(str, pid)]))
+    return np.zeros(len(by_field["t_wall_ns"]), np.int64)
 
 
 def _epoch(row: Row) -> int:
     """Equal for rows whose counters compare."""
     if isinstance(row, ProcRow):
-        return row.pid << 40 ^ row.starttime & (1 << 40) - 1 if row.pid < 1 << 22 else _code(str(row.pid))
+        return row.pid << 40 ^ row.starttime & (1 << 40) - 1 if row.pid < _MAX_PID else _code(str(row.pid))
     return _code(row.boot_id) if isinstance(row, GuestRow) else 0
 
 
+@functools.lru_cache(4096)
 def _code(text: str) -> int:
-    """63 bits that stand for a text: the same on every machine, and nothing to remember or to fill up."""
+    """63 bits that stand for a text: the same on every machine, and nothing that could fill up."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1

@@ -94,18 +94,19 @@ class FlowGrid:
         if len(at) > 1:  # the same value again: its first flow counts only until then
             again = (window[1:] == window[:-1]) & (value[1:] == value[:-1])
             until[:-1] = np.where(again, np.minimum(until[:-1], began[1:]), until[:-1])
-        edge = np.zeros((windows, steps + 1))
-        np.add.at(edge, (window, np.clip(began, 0, steps)), 1)
-        np.add.at(edge, (window, np.clip(until, 0, steps)), -1)
-        return np.cumsum(edge[:, :-1], axis=1)
+        first, size = window * (steps + 1), windows * (steps + 1)
+        edge = np.bincount(first + np.clip(began, 0, steps), minlength=size)
+        edge -= np.bincount(first + np.clip(until, 0, steps), minlength=size)
+        return np.cumsum(edge.reshape(windows, steps + 1)[:, :-1], axis=1).astype(np.float64)
 
     def _start_gap(self, at: NDArray[np.intp]) -> Floats:
         """Seconds from the last flow's start to the step's end, at most one window."""
         windows, steps = self._shape
-        last = np.full((windows, steps), -self._window_ns, np.int64)
+        at = at[np.argsort(self._start[at], kind="stable")]  # of those in one step, the last one counts
+        last = np.full(windows * steps, -self._window_ns, np.int64)
         step = np.maximum(self._start[at] // self._step_ns, 0)
-        np.maximum.at(last, (self._window[at], step), self._start[at])
-        last = np.maximum.accumulate(last, axis=1)
+        last[self._window[at] * steps + step] = np.maximum(self._start[at], -self._window_ns)
+        last = np.maximum.accumulate(last.reshape(windows, steps), axis=1)
         step_ends = np.arange(1, steps + 1) * self._step_ns
         return cast(Floats, np.minimum(step_ends - last, self._window_ns) / SECOND)
 

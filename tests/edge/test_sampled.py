@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge.extract.columns import Columns
-from edge.extract.sampled import CLOCK_TOLERANCE_NS, clock_steps, to_grid
+from edge.extract.sampled import CLOCK_TOLERANCE_NS, around, clock_steps, increases, levels
 
 MS = 1_000_000
 STEP = 100 * MS
@@ -34,6 +34,14 @@ def columns(
 
 def boundaries(steps: int) -> NDArray[Any]:
     return START + np.arange(steps + 1) * STEP
+
+
+def rise(c: Columns, bounds: NDArray[Any], age: int = AGE) -> NDArray[Any]:
+    return increases(around(c, bounds), bounds, age)
+
+
+def level(c: Columns, bounds: NDArray[Any]) -> NDArray[Any]:
+    return levels(around(c, bounds), bounds, AGE)
 
 
 def naive_increase(c: Columns, bounds: NDArray[Any]) -> list[float]:
@@ -78,28 +86,28 @@ def test_increase_equals_the_naive_reference(rows: list[tuple[int, int, bool]], 
         epochs.append(epoch)
     c = columns(times, values, epochs)
     bounds = boundaries(60)
-    np.testing.assert_allclose(to_grid(c, bounds, AGE).increase[0], naive_increase(c, bounds), rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(rise(c, bounds)[0], naive_increase(c, bounds), rtol=1e-9, atol=1e-6)
 
 
 def test_increase_conserves_a_counter_whatever_the_sampling() -> None:
     rng = np.random.default_rng(0)
     times = (START - 200 * MS + np.cumsum(rng.integers(60, 140, 80)) * MS).tolist()
     values = np.cumsum(rng.integers(0, 1000, 80)).tolist()
-    grid = to_grid(columns(times, values), boundaries(50), AGE)
+    rises = rise(columns(times, values), boundaries(50))
     at = np.interp([START, START + 50 * STEP], times, values)
-    assert np.isclose(grid.increase.sum(), at[1] - at[0])
+    assert np.isclose(rises.sum(), at[1] - at[0])
 
 
 def test_increase_is_exact_for_counters_past_the_precision_of_floats() -> None:
     times = [START + i * STEP for i in range(11)]
     values = [2**62 + 3 * i for i in range(11)]
-    assert (to_grid(columns(times, values), boundaries(10), AGE).increase == 3).all()
+    assert (rise(columns(times, values), boundaries(10)) == 3).all()
 
 
 def test_a_counter_that_goes_back_is_not_observed_and_never_negative() -> None:
     times = [START + i * STEP for i in range(11)]
     values = [100, 200, 300, 400, 0, 100, 200, 300, 400, 500, 600]
-    increase = to_grid(columns(times, values), boundaries(10), AGE).increase[0]
+    increase = rise(columns(times, values), boundaries(10))[0]
     assert np.isnan(increase).nonzero()[0].tolist() == [3]
     assert (np.delete(increase, 3) == 100).all()
 
@@ -107,30 +115,29 @@ def test_a_counter_that_goes_back_is_not_observed_and_never_negative() -> None:
 def test_a_new_epoch_is_not_observed_even_when_the_counter_rose() -> None:
     times = [START + i * STEP for i in range(11)]
     values = [i * 100 for i in range(11)]
-    increase = to_grid(columns(times, values, [0] * 5 + [1] * 6), boundaries(10), AGE).increase[0]
+    increase = rise(columns(times, values, [0] * 5 + [1] * 6), boundaries(10))[0]
     assert np.isnan(increase).nonzero()[0].tolist() == [4]
 
 
 def test_a_frozen_source_is_not_observed_after_its_maximum_age() -> None:
     times = [START + i * STEP for i in range(11)]
-    grid = to_grid(columns(times, [5] * 11), boundaries(40), AGE)
-    assert (grid.level[0, :20] == 5).all()  # 1 s of rows, and 1 s for which the last one holds
-    assert np.isnan(grid.level[0, 20:]).all()
-    assert (grid.increase[0, :10] == 0).all()  # zero is a value
-    assert np.isnan(grid.increase[0, 10:]).all()
+    rises, gauge = rise(columns(times, [5] * 11), boundaries(40)), level(columns(times, [5] * 11), boundaries(40))
+    assert (gauge[0, :20] == 5).all()  # 1 s of rows, and 1 s for which the last one holds
+    assert np.isnan(gauge[0, 20:]).all()
+    assert (rises[0, :10] == 0).all()  # zero is a value
+    assert np.isnan(rises[0, 10:]).all()
 
 
 def test_a_level_is_the_last_row_before_the_steps_end() -> None:
     times = [START + 50 * MS, START + 100 * MS, START + 260 * MS]
-    grid = to_grid(columns(times, [1, 2, 3]), boundaries(4), AGE)
-    assert grid.level[0].tolist() == [1, 2, 3, 3]
+    assert level(columns(times, [1, 2, 3]), boundaries(4))[0].tolist() == [1, 2, 3, 3]
 
 
 def test_no_rows_and_one_row_are_not_observed() -> None:
-    assert np.isnan(to_grid(columns([], []), boundaries(3), AGE).increase).all()
-    one = to_grid(columns([START], [7]), boundaries(3), AGE)
-    assert np.isnan(one.increase).all()
-    assert (one.level == 7).all()
+    assert np.isnan(rise(columns([], []), boundaries(3))).all()
+    assert np.isnan(level(columns([], []), boundaries(3))).all()
+    assert np.isnan(rise(columns([START], [7]), boundaries(3))).all()
+    assert (level(columns([START], [7]), boundaries(3)) == 7).all()
 
 
 def test_a_step_of_the_wall_clock_is_not_observed_and_is_reported() -> None:
@@ -138,7 +145,7 @@ def test_a_step_of_the_wall_clock_is_not_observed_and_is_reported() -> None:
     mono = [i * STEP for i in range(10)]
     c = columns(times, list(range(10)), mono=mono)
     assert clock_steps(c).tolist() == [[times[4], times[5], times[5]]]
-    increase = to_grid(c, boundaries(60), 10**12).increase[0]
+    increase = rise(c, boundaries(60), 10**12)[0]
     assert np.isnan(increase[4:54]).all()
     assert np.isclose(increase[:4], 1).all()
 
@@ -148,6 +155,6 @@ def test_a_wall_clock_that_jumps_back_gives_no_negative_rate() -> None:
     mono = [i * STEP for i in range(40)]
     c = columns(times, [10 * i for i in range(40)], mono=mono)
     assert clock_steps(c)[:, :2].tolist() == [[START + 5 * STEP, START + 19 * STEP]]
-    increase = to_grid(c, boundaries(24), AGE).increase[0]
+    increase = rise(c, boundaries(24))[0]
     assert not (increase < 0).any()
     assert np.isnan(increase[5:19]).all()
