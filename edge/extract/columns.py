@@ -56,7 +56,8 @@ class Columns:
 
     def at(self, rows: slice | NDArray[Any]) -> Columns:
         """Some of the rows."""
-        return Columns(*(getattr(self, name)[rows] for name in _PER_ROW), self.fields, self.values[:, rows])
+        wall, mono, arrival, epoch = (getattr(self, name)[rows] for name in _PER_ROW)
+        return Columns(wall, mono, arrival, epoch, self.fields, self.values[:, rows])
 
     def only(self, fields: NDArray[np.intp]) -> Columns:
         """Some of the fields."""
@@ -114,7 +115,8 @@ def part_of(
     """Columns of some rows in the order of the file: what `encoder` says of each, all at once."""
     fields = fields_of(channels, source)
     if not rows:
-        return Columns(*np.empty((4, 0), np.int64), fields, np.empty((len(fields), 0), np.int64))
+        nothing = np.empty(0, np.int64)
+        return Columns(nothing, nothing, nothing, nothing, fields, np.empty((len(fields), 0), np.int64))
     by_field = dict(zip(rows[0].__struct_fields__, zip(*map(astuple, rows), strict=True), strict=True))
     if source == "netflow":
         return _flows(by_field, fields, guest_addresses)
@@ -124,14 +126,11 @@ def part_of(
 
 def joined(parts: Sequence[Columns]) -> Columns:
     """Parts of one recording as one, ordered by arrival."""
-    if len(parts) == 1:
-        (whole,) = parts
-    else:
-        whole = Columns(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in _PER_ROW),
-            parts[0].fields,
-            np.concatenate([part.values for part in parts], axis=1),
-        )
+    whole = parts[0]
+    if len(parts) > 1:
+        wall, mono, arrival, epoch = (np.concatenate([getattr(part, name) for part in parts]) for name in _PER_ROW)
+        values = np.concatenate([part.values for part in parts], axis=1)
+        whole = Columns(wall, mono, arrival, epoch, whole.fields, values)
     if not np.any(whole.arrival[1:] < whole.arrival[:-1]):
         return whole
     return whole.at(np.argsort(whole.arrival, kind="stable"))
@@ -148,7 +147,7 @@ def _codes(texts: Sequence[str]) -> Ints:
     """(n,) int64."""
     code = {text: _code(text) for text in set(texts)}
     if len(code) == 1:
-        return np.full(len(texts), *code.values(), np.int64)
+        return np.full(len(texts), code[texts[0]], np.int64)
     return np.fromiter(map(code.__getitem__, texts), np.int64, len(texts))
 
 

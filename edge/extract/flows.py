@@ -97,7 +97,8 @@ class FlowGrid:
         first, size = window * (steps + 1), windows * (steps + 1)
         edge = np.bincount(first + np.clip(began, 0, steps), minlength=size)
         edge -= np.bincount(first + np.clip(until, 0, steps), minlength=size)
-        return np.cumsum(edge.reshape(windows, steps + 1)[:, :-1], axis=1).astype(np.float64)
+        distinct: Floats = np.cumsum(edge.reshape(windows, steps + 1)[:, :-1], axis=1).astype(np.float64)
+        return distinct
 
     def _start_gap(self, at: NDArray[np.intp]) -> Floats:
         """Seconds from the last flow's start to the step's end, at most one window."""

@@ -79,8 +79,8 @@ def naive_increase(c: Columns, bounds: NDArray[Any]) -> list[float]:
 def test_increase_equals_the_naive_reference(rows: list[tuple[int, int, bool]], offset: int) -> None:
     time, value, epoch = START + offset * MS, 10**12, 0
     times, values, epochs = [time], [value], [epoch]
-    for gap, rise, reborn in rows:
-        time, value, epoch = time + gap * MS, max(0, value + rise), epoch + reborn
+    for gap, more, reborn in rows:
+        time, value, epoch = time + gap * MS, max(0, value + more), epoch + reborn
         times.append(time)
         values.append(value)
         epochs.append(epoch)
