@@ -2,7 +2,9 @@
 
     PhasewatchError                 exit status 2: bad input or wrong use
     ├── MissingError                a file, folder or source that should be there is not
-    ├── TornError                   a file that cannot be read to its end: truncated, not zstd, too large
+    │   └── UnreadableError         it is there, and cannot be opened: no permission, a link, no regular file
+    ├── TornError                   a file that cannot be read to its end: truncated, not zstd
+    │   └── BoundError              too large a file, expansion or line to be an honest one
     ├── DigestError                 the bytes are not the bytes that were promised
     ├── RowError                    a row or document that breaks its schema
     ├── LabelError                  labels out of order or outside their episode
@@ -53,6 +55,14 @@ class MissingError(PhasewatchError):
 
 class TornError(PhasewatchError):
     """A file that cannot be read to its end."""
+
+
+class UnreadableError(MissingError):
+    """It is there, and cannot be opened."""
+
+
+class BoundError(TornError):
+    """Larger than any honest file, expansion or line."""
 
 
 class DigestError(PhasewatchError):

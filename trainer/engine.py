@@ -1,42 +1,160 @@
-"""Where work runs: one seam, `concurrent.futures.Executor`."""
+"""Where work runs: one seam, `concurrent.futures.Executor`.
+
+Processes on this machine, or a Dask cluster that somebody started. Results come as they are finished; what a result is
+does not depend on where it was made.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-from contracts.errors import WorkError
+from contracts.errors import ConfigError, WorkError
 
 A = TypeVar("A")
 R = TypeVar("R")
+IN_FLIGHT = 3
+"""Tasks handed out per worker before the first one is back: memory does not grow with the number of tasks."""
 
 
-def processes(workers: int) -> Executor | None:
-    """A pool of processes on this machine, or None to work in this one."""
-    if workers <= 1:
-        return None
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("forkserver"))
+@dataclass(frozen=True)
+class Lost(Generic[A]):
+    """A task whose worker died, and died again when it was tried alone."""
+
+    item: A
 
 
-def ordered_map(work: Callable[[A], R], items: Iterable[A], workers: int) -> Iterator[R]:
-    """Results in the order of `items`, whatever ran where: the outcome does not depend on `workers`."""
-    pool = processes(workers)
-    if pool is None:
-        yield from map(work, items)
-        return
-    with pool:
+class Engine:
+    """Runs tasks on an executor that can be made anew when a worker takes it down."""
+
+    def __init__(self, make: Callable[[], Executor], width: int, deaths: tuple[type[BaseException], ...]) -> None:
+        self._make, self.width, self._deaths = make, width, deaths
+        self._executor = make()
+
+    def run(self, work: Callable[[A], R], items: Iterable[A]) -> Iterator[tuple[A, R | Lost[A]]]:
+        """Each item with its result, in the order in which they are finished. What `work` raises is raised here."""
+        source, waiting = iter(items), dict[Future[R], A]()
+        while True:
+            for item in source:
+                waiting[self._executor.submit(work, item)] = item
+                if len(waiting) >= self.width * IN_FLIGHT:
+                    break
+            if not waiting:
+                return
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            orphans = []
+            for future in done:
+                item = waiting.pop(future)
+                try:
+                    result = future.result()
+                except self._deaths:
+                    orphans.append(item)
+                else:
+                    yield item, result
+            if orphans:  # a broken pool takes all that was handed out with it; one of them did it
+                orphans += waiting.values()
+                waiting.clear()
+                self._renew()
+                for item in orphans:
+                    yield item, self._alone(work, item)
+
+    def _alone(self, work: Callable[[A], R], item: A) -> R | Lost[A]:
         try:
-            yield from pool.map(work, items)
-        except BrokenProcessPool:
+            return self._executor.submit(work, item).result()
+        except self._deaths:
+            self._renew()
+            return Lost(item)
+
+    def _renew(self) -> None:
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor = self._make()
+
+    def close(self) -> None:
+        """Nothing more is begun; what runs is waited for."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+class _Here(Executor):
+    """This very process: one worker, nothing to start."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def] # the base class is generic in ParamSpec
+        """Runs it at once."""
+        future: Future[object] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def engine(workers: int, cluster: str | None = None) -> Iterator[Engine]:
+    """`workers` processes on this machine, or the Dask cluster at an address. Raises `ConfigError`, `WorkError`."""
+    if cluster is not None:
+        with _dask(cluster) as made:
+            yield made
+        return
+
+    def pool() -> Executor:
+        context = multiprocessing.get_context("forkserver")
+        return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+
+    made = Engine(pool if workers > 1 else _Here, workers, (BrokenExecutor,))
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+@contextlib.contextmanager
+def _dask(address: str) -> Iterator[Engine]:
+    try:
+        from distributed import Client, KilledWorker
+    except ModuleNotFoundError:
+        raise ConfigError(
+            "--cluster", "no package distributed", expected="Dask", remedy="install phasewatch[cluster]"
+        ) from None
+    try:
+        client = Client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise WorkError(
+            address,
+            f"no answer ({' '.join(str(error).split())[:120]})",
+            expected="a Dask scheduler",
+            remedy="start one with `dask scheduler`, or leave --cluster out",
+        ) from None
+    with client:
+        cores = client.ncores()
+        if not cores:
             raise WorkError(
-                "worker",
-                "ended without a word",
-                expected="to live",
-                remedy="look for want of memory, or use --workers 1",
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=True, cancel_futures=True)
-            raise
+                address, "a scheduler without workers", expected="one at least", remedy=f"start `dask worker {address}`"
+            )
+        _require_same_code(client.run(_speaks), address)
+        # Dask moves the tasks of a worker that died to another; only one that kills several comes back as KilledWorker
+        yield Engine(lambda: client.get_executor(), sum(cores.values()), (KilledWorker,))
+
+
+def _speaks() -> str:
+    """What a worker runs: told apart by all that decides an outcome."""
+    from contracts.features import feature_schema
+    from trainer.corpus.examine import VALIDATOR_VERSION
+
+    return f"feature schema {feature_schema().hash[:12]}…, validator {VALIDATOR_VERSION}"
+
+
+def _require_same_code(found: dict[str, str], address: str) -> None:
+    for worker, speaks in found.items():
+        if speaks != _speaks():
+            raise ConfigError(
+                f"{address}: worker {worker}", speaks, expected=_speaks(), remedy="install this version there"
+            )

@@ -12,20 +12,16 @@ from typing import Any
 
 import msgspec
 
-from contracts.errors import DigestError, LabelError, MissingError, RowError
+from contracts.errors import LabelError, MissingError, RowError
 from contracts.phases import SOURCES, Source
+from contracts.telemetry.lines import REDO, row_batches, stored_bytes
 from contracts.telemetry.manifest import FileEntry, Manifest
-from contracts.telemetry.rows import ROW_TYPES, LabelRow, Row
-from contracts.telemetry.storage import compress, expand, read_file, sha256, write_file
+from contracts.telemetry.rows import LabelRow, Row
+from contracts.telemetry.storage import compress, read_file, sha256, write_file
 
-_REDO = "record the episode again, or leave it out"
 MAX_SPAN_NS = 31 * 86_400 * 1_000_000_000
 
 _manifest_decoder = msgspec.json.Decoder(Manifest)
-_decoders: dict[str, msgspec.json.Decoder[Any]] = {
-    **{source: msgspec.json.Decoder(row) for source, row in ROW_TYPES.items()},
-    "labels": msgspec.json.Decoder(LabelRow),
-}
 _encoder = msgspec.json.Encoder()
 
 
@@ -49,12 +45,12 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = _manifest_decoder.decode(read_file(path, 1 << 20))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=_REDO) from None
+        raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=REDO) from None
     if manifest.ended_wall_ns <= manifest.started_wall_ns:
-        raise RowError(path, "ended_wall_ns not after started_wall_ns", expected="a later end", remedy=_REDO)
+        raise RowError(path, "ended_wall_ns not after started_wall_ns", expected="a later end", remedy=REDO)
     if manifest.ended_wall_ns - manifest.started_wall_ns > MAX_SPAN_NS:
         days = (manifest.ended_wall_ns - manifest.started_wall_ns) / 86_400e9
-        raise RowError(path, f"an episode of {days:.0f} days", expected="31 at most", remedy=_REDO)
+        raise RowError(path, f"an episode of {days:.0f} days", expected="31 at most", remedy=REDO)
     return manifest
 
 
@@ -88,44 +84,23 @@ def read_episode(folder: Path, *, allow_missing: bool = False) -> Episode:
 
 
 def _read_rows(path: Path, stem: str, entry: FileEntry) -> list[Any]:
-    stored = read_file(path)
-    found = sha256(stored)
-    if found != entry.sha256:
-        raise DigestError(
-            path,
-            f"sha256 {found[:12]}… over {len(stored)} bytes",
-            expected=f"{entry.sha256[:12]}… over {entry.bytes} bytes, as episode.json says",
-            remedy="copy the file again, or leave the episode out",
-        )
-    rows = decode_rows(expand(stored, path) if path.suffix == ".zst" else stored, stem, path)
-    if len(rows) != entry.rows:
-        raise RowError(path, f"{len(rows)} rows", expected=f"{entry.rows}, as episode.json says", remedy=_REDO)
+    rows: list[Any] = []
+    for batch in row_batches(stored_bytes(path, entry), stem, path):
+        rows += batch
+    check_count(path, len(rows), entry)
     return rows
 
 
-def decode_rows(data: bytes, stem: str, path: Path) -> list[Any]:
-    """The rows of one file: `stem` is a source or `labels`. Raises `RowError` with the line at fault."""
-    decoder = _decoders[stem]
-    try:
-        return decoder.decode_lines(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        found: Exception = error
-    at = 0
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        at = number
-        try:
-            if line.strip():
-                decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            found = error
-            break
-    raise RowError(f"{path}:{at}", str(found), expected=f"a row of {stem}", remedy=_REDO) from None
+def check_count(path: Path, rows: int, entry: FileEntry) -> None:
+    """As many rows as the manifest says. Raises `RowError`."""
+    if rows != entry.rows:
+        raise RowError(path, f"{rows} rows", expected=f"{entry.rows}, as episode.json says", remedy=REDO)
 
 
 def check_labels(labels: Sequence[LabelRow], manifest: Manifest, path: Path) -> None:
     """Labels lie inside their episode, one after the other. Raises `LabelError`."""
     if not labels:
-        raise LabelError(path, "no labels", expected="a row at the start of each phase", remedy=_REDO)
+        raise LabelError(path, "no labels", expected="a row at the start of each phase", remedy=REDO)
     last = manifest.started_wall_ns - 1
     for number, label in enumerate(labels, start=1):
         if not manifest.started_wall_ns <= label.t_wall_ns < manifest.ended_wall_ns:
@@ -133,14 +108,14 @@ def check_labels(labels: Sequence[LabelRow], manifest: Manifest, path: Path) -> 
                 f"{path}:{number}",
                 f"{label.phase} at {label.t_wall_ns}, outside the episode",
                 expected=f"a time from {manifest.started_wall_ns} to {manifest.ended_wall_ns}",
-                remedy=_REDO,
+                remedy=REDO,
             )
         if label.t_wall_ns <= last:
             raise LabelError(
                 f"{path}:{number}",
                 f"{label.phase} at {label.t_wall_ns}, not after the label before it",
                 expected="labels in order of time",
-                remedy=_REDO,
+                remedy=REDO,
             )
         last = label.t_wall_ns
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from contracts.errors import BusyError, MissingError, StorageError, TornError
+from contracts.errors import BoundError, BusyError, MissingError, StorageError, TornError, UnreadableError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,6 +26,8 @@ MAX_EXPANDED = 1 << 30
 """No compressed file is expanded past this many bytes."""
 MAX_FRAMES = 64
 """A recorder writes one; each costs a copy of all that follow it."""
+PIECE = 1 << 20
+"""Compressed files are expanded by so many bytes at a time."""
 MAX_RATIO = 1000
 """Honest rows compress 10 to 60 times; past this (and past 1 MiB) a frame is taken for a bomb."""
 
@@ -36,7 +38,10 @@ def sha256(data: bytes) -> str:
 
 
 def read_file(path: Path, limit: int = MAX_STORED) -> bytes:
-    """The bytes of a regular file. Refuses links, and more than `limit` bytes. Raises `MissingError`, `TornError`."""
+    """The bytes of a regular file. Refuses links, and more than `limit` bytes.
+
+    Raises `MissingError`, `UnreadableError`, `BoundError`.
+    """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -45,50 +50,58 @@ def read_file(path: Path, limit: int = MAX_STORED) -> bytes:
         ) from None
     except OSError as error:
         found = "a symbolic link" if path.is_symlink() else f"cannot be opened ({error.strerror})"
-        raise MissingError(
+        raise UnreadableError(
             path, found, expected="a regular file that this user may read", remedy="put the file itself there"
         ) from None
     size = os.fstat(fd)
     if not stat.S_ISREG(size.st_mode):
         os.close(fd)
-        raise MissingError(path, "not a regular file", expected="a regular file", remedy="put the file itself there")
+        raise UnreadableError(path, "not a regular file", expected="a regular file", remedy="put the file itself there")
     with os.fdopen(fd, "rb") as file:
         if size.st_size > limit:
-            raise TornError(
+            raise BoundError(
                 path, f"{size.st_size} bytes", expected=f"at most {limit}", remedy="split it, or leave it out"
             )
         return file.read()
 
 
-def expand(data: bytes, path: Path) -> bytes:
-    """Decompress zstd, bounded in size and ratio. Raises `TornError`."""
+def expanded(data: bytes, path: Path) -> Iterator[bytes]:
+    """Decompress zstd piece by piece, bounded in size and ratio. Raises `TornError`, `BoundError`."""
     bound = min(MAX_EXPANDED, max(1 << 20, len(data) * MAX_RATIO))
-    out = bytearray()
-    frames = 0
+    done = frames = 0
     while data:
         frames += 1
         if frames > MAX_FRAMES:
-            raise TornError(path, f"over {MAX_FRAMES} zstd frames", expected="one", remedy="compress it again")
+            raise BoundError(path, f"over {MAX_FRAMES} zstd frames", expected="one", remedy="compress it again")
         decompressor = zstd.ZstdDecompressor()
-        try:
-            out += decompressor.decompress(data, max_length=bound - len(out) + 1)
-        except zstd.ZstdError as error:
-            raise TornError(
-                path, f"not zstd ({error})", expected="a whole zstd file", remedy="copy it again, or leave it out"
-            ) from None
-        if len(out) > bound:
-            raise TornError(
-                path, f"expands past {bound} bytes", expected=f"a ratio under {MAX_RATIO}", remedy="leave it out"
-            )
-        if not decompressor.eof:
-            raise TornError(
-                path,
-                f"ends in the middle of a zstd frame after {len(out)} bytes of rows",
-                expected="a whole zstd file",
-                remedy="copy it again, or leave it out",
-            )
+        while not decompressor.eof:
+            try:
+                piece = decompressor.decompress(data, max_length=PIECE)
+            except zstd.ZstdError as error:
+                raise TornError(
+                    path, f"not zstd ({error})", expected="a whole zstd file", remedy="copy it again, or leave it out"
+                ) from None
+            data = b""
+            if not piece and not decompressor.eof:
+                raise TornError(
+                    path,
+                    f"ends in the middle of a zstd frame after {done} bytes of rows",
+                    expected="a whole zstd file",
+                    remedy="copy it again, or leave it out",
+                )
+            done += len(piece)
+            if done > bound:
+                raise BoundError(
+                    path, f"expands past {bound} bytes", expected=f"a ratio under {MAX_RATIO}", remedy="leave it out"
+                )
+            if piece:
+                yield piece
         data = decompressor.unused_data
-    return bytes(out)
+
+
+def expand(data: bytes, path: Path) -> bytes:
+    """`expanded`, in one."""
+    return b"".join(expanded(data, path))
 
 
 def compress(data: bytes) -> bytes:

@@ -124,6 +124,11 @@ def part_of(
     return Columns(wall, mono, wall, _epochs(by_field, source), fields, _ints(by_field, fields))
 
 
+def ints_of(rows: Sequence[Any], fields: tuple[str, ...]) -> Ints:
+    """A few whole-number fields of some rows: (len(fields), n) int64."""
+    return _ints({field: tuple(map(attrgetter(field), rows)) for field in fields}, fields)
+
+
 def joined(parts: Sequence[Columns]) -> Columns:
     """Parts of one recording as one, ordered by arrival."""
     whole = parts[0]
@@ -138,9 +143,10 @@ def joined(parts: Sequence[Columns]) -> Columns:
 
 def _ints(by_field: _ByField, fields: Sequence[str]) -> Ints:
     """(len(fields), n) int64 of whole-number fields. `struct` turns a tuple into machine words faster than numpy."""
-    pack = struct.Struct(f"{len(by_field['t_wall_ns'])}q").pack
+    rows = len(by_field[fields[0]]) if fields else 0
+    pack = struct.Struct(f"{rows}q").pack
     table: Ints = np.frombuffer(b"".join(pack(*by_field[field]) for field in fields), np.int64)
-    return table.reshape(len(fields), -1)
+    return table.reshape(len(fields), rows)
 
 
 def _codes(texts: Sequence[str]) -> Ints:

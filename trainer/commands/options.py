@@ -1,0 +1,63 @@
+"""Options that several verbs share, and how their values are checked."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TypeAlias
+
+from contracts.channels import read_channels
+from contracts.cli import Parser
+from contracts.errors import ConfigError
+from contracts.features import FeatureSchema, feature_schema
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_store(parser: Parser) -> None:
+    parser.add_argument("store", type=Path, metavar="STORE", help="folder of <host_id>/<episode_id>/episode.json")
+
+
+def add_engine(parser: Parser) -> None:
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--workers",
+        type=workers,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="processes on this machine (default: one per core)",
+    )
+    where.add_argument("--cluster", metavar="URL", help="a Dask scheduler, tcp://host:8786 (docs/cluster.md)")
+
+
+def add_channels(parser: Parser) -> None:
+    parser.add_argument("--channels", type=Path, metavar="FILE", help="a channel registry of your own (TOML)")
+
+
+def schema_of(options: argparse.Namespace) -> FeatureSchema:
+    """The feature schema over `--channels`, or over the 46."""
+    return feature_schema(read_channels(options.channels) if options.channels else None)
+
+
+def whole(text: str, low: int, high: int) -> int:
+    """A whole number within bounds."""
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+    return int(text)
+
+
+def workers(text: str) -> int:
+    return whole(text, 1, 1024)
+
+
+def seed(text: str) -> int:
+    return whole(text, 0, 2**32 - 1)
+
+
+def listed(text: str) -> list[str]:
+    """Names between commas, each once. Raises `ConfigError` for none."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ConfigError("trainer", f"an empty list {text!r}", expected="a name or more", remedy="name one")
+    return names

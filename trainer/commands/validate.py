@@ -1,0 +1,48 @@
+"""`trainer validate`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from contracts.features import feature_schema
+from trainer.commands.options import Commands, add_engine, add_store
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "validate",
+        help="sweep a store: which episodes can be used, and why not the others",
+        description="Read every episode of a store and give it a verdict: accepted, degraded, rejected or errored,\n"
+        "with reason codes (docs/reasons.md). The index is one Parquet file, a row per episode. A sweep that was stopped\n"
+        "goes on where it was; episodes that have not changed since the last one are not read again.\n"
+        "Exit status: 0 all can be used, 1 some were rejected or could not be read.",
+        example="trainer validate tests/corpus --out build/index.parquet",
+    )
+    add_store(parser)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the index (default: STORE/index.parquet)")
+    parser.add_argument("--full", action="store_true", help="read every episode again, changed or not")
+    add_engine(parser)
+    parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    parser.set_defaults(work=_validate)
+
+
+def _validate(options: argparse.Namespace) -> int:
+    from trainer.corpus.explain import print_census
+    from trainer.corpus.sweep import Sweep, sweep
+    from trainer.engine import engine
+    from trainer.progress import say
+
+    out = options.out or options.store / "index.parquet"
+    plan = Sweep(store=options.store, out=out, schema=feature_schema(), full=options.full)
+    with engine(options.workers, options.cluster) as made:
+        census = sweep(plan, made)
+    if options.json:
+        sys.stdout.buffer.write(msgspec.json.encode(census) + b"\n")
+    else:
+        print_census(census)
+    say(f"index: {out}")
+    return 1 if census.verdicts["rejected"] or census.verdicts["errored"] else 0

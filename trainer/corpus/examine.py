@@ -1,0 +1,263 @@
+"""One episode under the lens: everything that is right and wrong with it, without giving up at the first fault."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from contracts.errors import (
+    BoundError,
+    DigestError,
+    LabelError,
+    MissingError,
+    PhasewatchError,
+    RowError,
+    TornError,
+    UnreadableError,
+)
+from contracts.features import SECOND, FeatureSchema
+from contracts.phases import SOURCES, Source
+from contracts.telemetry.episode import check_count, check_labels, read_manifest
+from contracts.telemetry.lines import row_batches, stored_bytes
+from contracts.telemetry.manifest import Manifest
+from contracts.telemetry.rows import LabelRow
+from contracts.telemetry.storage import sha256
+from edge.extract.windows import window_ends
+from trainer.corpus.gates import HALF, SourceFacts, Track, flow_facts, sampled_facts
+from trainer.corpus.reasons import Reason, Verdict, worst
+
+VALIDATOR_VERSION = 1
+"""Raised by hand whenever the same episode would get another verdict: the sweep then reads everything again."""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the sweep says of one episode. `path` is below the store; times in Unix ns, -1 where not known."""
+
+    path: str
+    host_id: str
+    episode_id: str
+    guest_id: str = ""
+    profile: str = ""
+    sample_name: str = ""
+    started_wall_ns: int = -1
+    ended_wall_ns: int = -1
+    verdict: Verdict
+    reasons: list[Reason]
+    sources: dict[Source, SourceFacts] = {}
+    stored_bytes: int = 0
+    windows: int = 0
+    """Windows wholly inside the episode, by this version's default schema."""
+    manifest_sha256: str = ""
+    content_sha256: str = ""
+    """Over the digests of its files: equal for two episodes that hold the same bytes."""
+    fingerprint: str
+    validator_version: int = VALIDATOR_VERSION
+
+    @property
+    def usable_sources(self) -> tuple[Source, ...]:
+        """Sources whose channels count as observed."""
+        return tuple(source for source in SOURCES if source in self.sources and self.sources[source].usable)
+
+
+@dataclass
+class Recording:
+    """What the sweep keeps of an episode while it judges it."""
+
+    manifest: Manifest
+    tracks: dict[Source, Track] = field(default_factory=dict)
+    labels: list[LabelRow] = field(default_factory=list)
+
+
+def examine(folder: Path, schema: FeatureSchema) -> Finding:
+    """The finding on one episode. Never raises for what is wrong with the episode."""
+    mark = fingerprint(folder)
+    try:
+        return _examined(folder, schema, mark)
+    except Exception as error:  # whatever it is: one episode never stops the sweep
+        text = f"{type(error).__name__}: {error.strerror if isinstance(error, OSError) else error}"
+        return _without_manifest(folder, mark, Reason("failed", "", " ".join(text.split())))
+
+
+def lost(folder: Path) -> Finding:
+    """The finding on an episode whose worker died."""
+    return _without_manifest(folder, fingerprint(folder), Reason("worker-lost", "", "its worker ended without a word"))
+
+
+def fingerprint(folder: Path) -> str:
+    """Names, sizes and times of a folder's files, digested: equal as long as nobody touched them."""
+    lines = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                stat = entry.stat(follow_symlinks=False)
+                lines.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
+    except OSError as error:
+        lines.append(f"unreadable {error.errno}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()[:32]
+
+
+def _without_manifest(folder: Path, mark: str, reason: Reason) -> Finding:
+    return Finding(
+        path=relative(folder),
+        host_id=folder.parent.name,
+        episode_id=folder.name,
+        verdict=worst([reason]),
+        reasons=[reason],
+        fingerprint=mark,
+    )
+
+
+def relative(folder: Path) -> str:
+    """`<host>/<episode>`: how the index names a folder."""
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def _examined(folder: Path, schema: FeatureSchema, mark: str) -> Finding:
+    try:
+        if folder.is_symlink():
+            raise UnreadableError(folder, "a symbolic link", expected="a folder", remedy="put the folder itself there")
+        manifest = read_manifest(folder)
+    except UnreadableError as error:
+        return _without_manifest(folder, mark, Reason("manifest-unreadable", "", error.found))
+    except MissingError as error:
+        return _without_manifest(folder, mark, Reason("manifest-missing", "", error.found))
+    except PhasewatchError as error:
+        return _without_manifest(folder, mark, Reason("manifest-invalid", "", error.found))
+
+    reasons: list[Reason] = []
+    if (manifest.host_id, manifest.episode_id) != (folder.parent.name, folder.name):
+        ids = f"host {manifest.host_id}, episode {manifest.episode_id}"
+        reasons.append(Reason("misplaced", "", f"{ids}, in the folder {relative(folder)}"))
+    recording = Recording(manifest)
+    reasons += _read_files(folder, recording)
+    facts, faults = _judged(recording)
+    reasons += faults
+    windows = len(window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema))
+    labelled_ns = manifest.ended_wall_ns - max(
+        manifest.started_wall_ns, recording.labels[0].t_wall_ns if recording.labels else 0
+    )
+    if windows == 0 or labelled_ns < schema.window_ns:
+        took = f"{labelled_ns / SECOND:.1f} s, a window takes {schema.window_ns / SECOND:.1f} s"
+        reasons.append(Reason("too-short", "", took))
+    entries = sorted(manifest.files.items())
+    return Finding(
+        path=relative(folder),
+        host_id=manifest.host_id,
+        episode_id=manifest.episode_id,
+        guest_id=manifest.guest_id,
+        profile=manifest.profile,
+        sample_name=manifest.sample_name,
+        started_wall_ns=manifest.started_wall_ns,
+        ended_wall_ns=manifest.ended_wall_ns,
+        verdict=worst(reasons),
+        reasons=reasons,
+        sources=facts,
+        stored_bytes=sum(entry.bytes for _, entry in entries),
+        windows=windows,
+        manifest_sha256=sha256((folder / "episode.json").read_bytes()),
+        content_sha256=sha256("\n".join(f"{name} {entry.sha256}" for name, entry in entries).encode()),
+        fingerprint=mark,
+    )
+
+
+def _read_files(folder: Path, recording: Recording) -> list[Reason]:
+    """Fill a recording from its files; what is wrong with them comes back, and such a source stays away."""
+    reasons = []
+    for stem in (*SOURCES, "labels"):
+        try:
+            with _no_collection():
+                _read_one(folder, stem, recording)
+        except PhasewatchError as error:
+            reasons.append(Reason(_code_of(error, stem), stem, _detail_of(error, folder)))
+    return reasons
+
+
+def _read_one(folder: Path, stem: str, recording: Recording) -> None:
+    manifest = recording.manifest
+    name = manifest.file_of(stem)
+    if name is None:
+        return
+    path, entry = folder / name, manifest.files[name]
+    batches = row_batches(stored_bytes(path, entry), stem, path)
+    if stem == "labels":
+        labels = [row for batch in batches for row in batch]
+        check_count(path, len(labels), entry)
+        check_labels(labels, manifest, path)
+        recording.labels = labels
+        return
+    source: Source = next(source for source in SOURCES if source == stem)
+    track = Track.of(source, batches)
+    check_count(path, track.rows, entry)
+    recording.tracks[source] = track
+
+
+def _judged(recording: Recording) -> tuple[dict[Source, SourceFacts], list[Reason]]:
+    """Facts and reasons that lie in the rows, not in the files."""
+    manifest, tracks = recording.manifest, recording.tracks
+    facts: dict[Source, SourceFacts] = {}
+    reasons: list[Reason] = []
+    for source in SOURCES:
+        if manifest.file_of(source) is None:
+            reasons.append(Reason("source-missing", source, "no file of it"))
+        elif source in tracks:
+            some = tracks[source]
+            if source == "netflow":
+                facts[source], more = flow_facts(some, tracks.get("proc"), manifest)
+            else:
+                facts[source], more = sampled_facts(source, some, manifest)
+            reasons += more
+    seconds = (manifest.ended_wall_ns - manifest.started_wall_ns) / SECOND
+    sampled = {source: facts[source].seconds if source in facts else 0.0 for source in SOURCES if source != "netflow"}
+    if all(observed < HALF * seconds for observed in sampled.values()):
+        shares = ", ".join(f"{source} {observed / seconds:.0%}" for source, observed in sampled.items())
+        reasons.append(Reason("nothing-observed", "", f"{shares.replace('%', ' %')} of {seconds:.0f} s"))
+    if manifest.file_of("labels") is None:
+        reasons.append(Reason("labels-missing", "labels", "no labels file"))
+    elif recording.labels:
+        late = (recording.labels[0].t_wall_ns - manifest.started_wall_ns) / SECOND
+        if late > 1:
+            reasons.append(Reason("labels-late", "labels", f"{late:.1f} s after the start"))
+    return facts, reasons
+
+
+def _code_of(error: PhasewatchError, stem: str) -> str:
+    if isinstance(error, RowError) and " rows" in error.found:
+        return "row-count"
+    if isinstance(error, RowError) and stem == "labels" and "`$.phase`" in error.found:
+        return "phase-unknown"
+    codes: dict[type[PhasewatchError], str] = {
+        UnreadableError: "file-unreadable",
+        MissingError: "file-missing",
+        BoundError: "bound",
+        TornError: "file-torn",
+        DigestError: "digest-mismatch",
+        LabelError: "labels-invalid",
+        RowError: "row-invalid",
+    }
+    return next((code for kind, code in codes.items() if isinstance(error, kind)), "failed")
+
+
+def _detail_of(error: PhasewatchError, folder: Path) -> str:
+    detail = f"{error.where.removeprefix(f'{folder}{os.sep}')}: {error.found}"
+    if _code_of(error, "") == "row-count":
+        detail += f", {error.expected.partition(',')[0]} expected"
+    return detail
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    """Rows come by the thousand and hold no cycles: looking for some costs a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,149 @@
+"""What the rows of one source must be like: enough of them, close together, on clocks that make sense.
+
+All of it is vectorised over a few fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from contracts.features import SECOND
+from contracts.phases import Source
+from contracts.telemetry.manifest import Manifest
+from edge.extract.columns import Ints, ints_of
+from edge.extract.sampled import CLOCK_TOLERANCE_NS
+from trainer.corpus.reasons import Reason
+
+RATE_HZ: dict[Source, int] = {"proc": 10, "qmp": 2, "guest": 10}
+"""What the recorder aims at."""
+HELD_NS: dict[Source, int] = {"proc": SECOND, "qmp": 2 * SECOND, "guest": SECOND}
+"""Rows further apart than this leave a gap."""
+ENOUGH = 0.9
+HALF = 0.5
+OUTSIDE_NS = 5 * SECOND
+OUTSIDE_SHARE = 0.01
+FLOW_SLACK_NS = 60 * SECOND
+FLOW_EARLY_NS = SECOND
+FLOWS_OFF_SHARE = 0.1
+PACKETS_ENOUGH = 0.8
+PACKETS_TO_JUDGE_BY = 50
+
+
+FIELDS: dict[Source, tuple[str, ...]] = {
+    "proc": ("t_wall_ns", "t_mono_ns", "tap_rx_packets", "tap_tx_packets"),
+    "qmp": ("t_wall_ns", "t_mono_ns"),
+    "guest": ("t_wall_ns", "t_mono_ns"),
+    "netflow": ("t_wall_ns", "recv_wall_ns", "end_wall_ns", "packets"),
+}
+"""What the gates look at; all else of a row is checked while it is decoded."""
+
+
+class Track(dict[str, Ints]):
+    """The looked-at fields of one source, (n,) int64 each, in the order of the file."""
+
+    @classmethod
+    def of(cls, source: Source, batches: Iterable[Sequence[Any]]) -> Track:
+        """Batch by batch: the rows themselves are not kept."""
+        fields = FIELDS[source]
+        parts = [ints_of(batch, fields) for batch in batches]
+        whole = np.concatenate(parts, axis=1) if parts else np.empty((len(fields), 0), np.int64)
+        return cls(zip(fields, whole, strict=True))
+
+    @property
+    def rows(self) -> int:
+        return len(self["t_wall_ns"])
+
+
+class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One source of one episode. seconds: observed, of the episode's duration (for netflow: the duration, by the share
+    of the tap's packets that flows account for); usable: whether its channels count as observed at all."""
+
+    rows: int
+    seconds: float
+    longest_gap: float
+    usable: bool
+
+
+def sampled_facts(source: Source, track: Track, manifest: Manifest) -> tuple[SourceFacts, list[Reason]]:
+    """proc, qmp or guest."""
+    rows = track.rows
+    if rows == 0:
+        return SourceFacts(0, 0.0, _duration(manifest), False), [Reason("source-empty", source, "no row")]
+    start, end, held = manifest.started_wall_ns, manifest.ended_wall_ns, HELD_NS[source]
+    seen = np.clip(np.sort(track["t_wall_ns"]), start, end)
+    edges = np.concatenate([[start], seen, [end]])
+    apart = np.diff(edges)
+    gaps = apart[apart > held]
+    observed = float(apart[apart <= held].sum()) / SECOND
+    facts = SourceFacts(rows, observed, float(apart.max()) / SECOND, True)
+    return facts, [
+        *_clock_faults(source, track),
+        *_amount_faults(source, track, facts, gaps, manifest),
+    ]
+
+
+def _clock_faults(source: Source, track: Track) -> Iterator[Reason]:
+    wall, mono = np.diff(track["t_wall_ns"]), np.diff(track["t_mono_ns"])
+    back = np.flatnonzero(mono < 0)
+    if len(back):
+        at = int(back[0])
+        yield Reason("clock-backwards", source, f"by {-mono[at] / SECOND:.3f} s at row {at + 2}")
+        return
+    steps = np.flatnonzero(np.abs(wall - mono) > CLOCK_TOLERANCE_NS)
+    if len(steps):
+        at = int(steps[0])
+        yield Reason("clock-step", source, f"by {(wall[at] - mono[at]) / SECOND:+.3f} s at row {at + 2}")
+
+
+def _amount_faults(
+    source: Source, track: Track, facts: SourceFacts, gaps: Ints, manifest: Manifest
+) -> Iterator[Reason]:
+    duration = _duration(manifest)
+    expected = round(duration * RATE_HZ[source])
+    if facts.rows < ENOUGH * expected:
+        yield Reason("rows-few", source, f"{facts.rows} rows, {expected} expected")
+    if facts.seconds < ENOUGH * duration:
+        yield Reason("coverage-low", source, f"{facts.seconds / duration:.0%} of {duration:.0f} s".replace("%", " %"))
+    if len(gaps):
+        count = f"{len(gaps)} gap{'s' * (len(gaps) > 1)}"
+        yield Reason("gap", source, f"{count}, the longest {facts.longest_gap:.1f} s")
+    lower, upper = manifest.started_wall_ns - OUTSIDE_NS, manifest.ended_wall_ns + OUTSIDE_NS
+    outside = int(np.count_nonzero((track["t_wall_ns"] < lower) | (track["t_wall_ns"] > upper)))
+    if outside > OUTSIDE_SHARE * facts.rows:
+        yield Reason("rows-outside", source, f"{outside} of {facts.rows} rows")
+
+
+def flow_facts(track: Track, proc: Track | None, manifest: Manifest) -> tuple[SourceFacts, list[Reason]]:
+    """netflow, held against the tap's own packet counters where proc was recorded."""
+    rows, duration, wall = track.rows, _duration(manifest), track["t_wall_ns"]
+    lower, upper = manifest.started_wall_ns - FLOW_SLACK_NS, manifest.ended_wall_ns + FLOW_SLACK_NS
+    lag = track["recv_wall_ns"] - track["end_wall_ns"]
+    off = (wall < lower) | (wall > upper) | (wall != track["end_wall_ns"])
+    off |= (lag < -FLOW_EARLY_NS) | (lag > FLOW_SLACK_NS)
+    wrong = int(np.count_nonzero(off))
+    if wrong > FLOWS_OFF_SHARE * rows:
+        return SourceFacts(rows, 0.0, duration, False), [
+            Reason("netflow-clock", "netflow", f"{wrong} of {rows} flows are not of this time")
+        ]
+    counted = 0 if proc is None else sum(_rise(proc[field]) for field in ("tap_rx_packets", "tap_tx_packets"))
+    found = sum(track["packets"].tolist())
+    share = min(1.0, found / counted) if counted else 1.0
+    if counted >= PACKETS_TO_JUDGE_BY and share < PACKETS_ENOUGH:
+        return SourceFacts(rows, share * duration, duration, False), [
+            Reason("netflow-silent", "netflow", f"flows hold {found} of {counted} packets")
+        ]
+    return SourceFacts(rows, share * duration, 0.0, True), []
+
+
+def _rise(counter: Ints) -> int:
+    """By how much it rose; what a counter that went back hides is left out."""
+    rise = np.diff(counter)
+    return sum(rise[rise > 0].tolist())
+
+
+def _duration(manifest: Manifest) -> float:
+    return (manifest.ended_wall_ns - manifest.started_wall_ns) / SECOND
