@@ -18,6 +18,10 @@ STATISTICS: tuple[str, ...] = ("mean", "std", "min", "max", "slope", "roughness"
 
 SECOND = 1_000_000_000
 
+_CHANNEL_DEFAULTS = {
+    field.name: field.default for field in msgspec.structs.fields(Channel) if field.default is not msgspec.NODEFAULT
+}
+
 
 class FeatureSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is extracted, and how. Integers only, so that its canonical JSON prints one way. Times in ns."""
@@ -66,8 +70,16 @@ class FeatureSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return feature_names(self.channel_ids)
 
     def canonical(self) -> bytes:
-        """Canonical JSON: sorted keys, no white space, integers only."""
-        return msgspec.json.encode(self, order="sorted")
+        """Canonical JSON: sorted keys, no white space, integers only, and no channel's columns at their defaults.
+
+        By value: `omit_defaults` alone goes by identity, so a channel that was copied would print another way.
+        """
+        whole = msgspec.to_builtins(self)
+        for channel in whole["channels"]:
+            for name, default in _CHANNEL_DEFAULTS.items():
+                if name in channel and channel[name] == default:
+                    del channel[name]
+        return msgspec.json.encode(whole, order="sorted")
 
     @property
     def hash(self) -> str:

@@ -2,7 +2,7 @@
 
     trainer build tests/corpus --out build/demo --quick
 
-leaves in OUT: dataset.arrow, split.json, checkpoints/, bundles/*.bundle and index.json, which ranks them by macro F1
+leaves in OUT: dataset/, split.json, checkpoints/, bundles/*.bundle and index.json, which ranks them by macro F1
 on the held-out host (gbt about 0.80 on the bundled recordings). Started again, it goes on where it was stopped.
 """
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from contracts.channels import view_of
 from contracts.payloads import Interval
 from contracts.phases import ThreatModel
-from contracts.telemetry.episode import find_episodes
 from contracts.telemetry.storage import locked, write_file
 from trainer.architectures import Architecture, Model
 from trainer.architectures.gbt import GbtModel
@@ -27,7 +26,8 @@ from trainer.compile.nets import compile_net
 from trainer.compile.parity import prove, run_artifacts
 from trainer.compile.trees import compile_trees
 from trainer.corpus.dataset import Dataset
-from trainer.corpus.extract import extract_store
+from trainer.corpus.extract import Extraction, extract_store
+from trainer.engine import engine
 from trainer.evaluate.elapsed import elapsed_time_alone
 from trainer.evaluate.scorecard import reference, score
 from trainer.index import Index
@@ -36,21 +36,17 @@ from trainer.plan import BuildPlan
 from trainer.progress import say, stage
 from trainer.release import release
 from trainer.resume import fit_or_keep, stamp_for
-from trainer.split import Split, held_out_host, load_split, save_split
+from trainer.split import Split, load_split, make_split, save_split
 from trainer.table import in_words
 
 
 def build(plan: BuildPlan) -> Index:
     """The whole recipe. Raises `PhasewatchError`s; what was finished by then is kept."""
     with locked(plan.out / ".lock"):
-        episodes = find_episodes(plan.store)
-        dataset = extract_store(
-            episodes,
-            plan.out / "dataset.arrow",
-            plan.schema,
-            workers=plan.workers,
-            allow_missing=plan.allow_missing,
-        )
+        with engine(plan.workers, plan.cluster) as made:
+            dataset = extract_store(
+                Extraction(store=plan.store, out=plan.out / "dataset", schema=plan.schema, degraded=plan.degraded), made
+            )
         split = _split(dataset, plan)
         elapsed = elapsed_time_alone(dataset.load_summary(), split, plan.seed)
         say(f"elapsed time alone: {in_words(elapsed)}")
@@ -75,12 +71,12 @@ def build(plan: BuildPlan) -> Index:
 
 
 def _split(dataset: Dataset, plan: BuildPlan) -> Split:
-    split = held_out_host(dataset.load_summary(), dataset.digest, plan.held_out)
+    split = make_split(dataset, plan.recipe, plan.held_out)
     path = plan.out / "split.json"
     save_split(split, path)
     say(
         f"split: {len(split.train)} episodes to learn from, {len(split.validation)} to tune by, "
-        f"{len(split.test)} on held-out {split.held_out[0]}"
+        f"{len(split.test)} held out ({', '.join(split.held_out)})"
         + (f"; untested there: {', '.join(split.untested_profiles)}" if split.untested_profiles else "")
     )
     return load_split(path, dataset.digest)

@@ -9,7 +9,7 @@ import numpy as np
 
 from contracts.errors import WorkError
 from trainer.architectures.base import FitSettings, class_weights
-from trainer.corpus.dataset import Samples
+from trainer.corpus.samples import Samples
 
 BATCH = 32
 PEAK_RATE = 2e-3

@@ -17,7 +17,7 @@ from contracts.telemetry.storage import sha256
 from trainer.architectures import Architecture
 from trainer.compile.base import Compiled
 from trainer.compile.parity import Run
-from trainer.corpus.dataset import Samples, digest_of
+from trainer.corpus.samples import Samples
 from trainer.plan import BuildPlan
 from trainer.split import Split
 
@@ -70,7 +70,7 @@ def pack(one: Built, scorecard: Scorecard, out: Path, split: Split, plan: BuildP
         "golden-probabilities.f32": one.runs[0].probabilities[golden].astype("<f4").tobytes(),
     }
     content = [f"{name} {sha256(data)}" for name, data in sorted(members.items())]
-    build_id = digest_of([split.dataset_digest, split.digest, str(plan.seed), *content])[:12]
+    build_id = sha256("\n".join([split.dataset_digest, split.digest, str(plan.seed), *content]).encode())[:12]
     name = f"{one.title}-{build_id}"
     manifest = BundleManifest(
         format=1,

@@ -9,6 +9,7 @@ from contracts.features import FeatureSchema
 from contracts.keys import SigningKey
 from contracts.phases import ThreatModel
 from trainer.architectures import Architecture
+from trainer.split import Recipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,9 +21,11 @@ class BuildPlan:
     architectures: tuple[Architecture, ...]
     threat_models: tuple[ThreatModel, ...]
     schema: FeatureSchema
+    recipe: Recipe
     held_out: str | None
     seed: int
     quick: bool
     workers: int
-    allow_missing: bool
+    cluster: str | None
+    degraded: bool
     key: SigningKey | None

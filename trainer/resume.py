@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contracts.errors import DatasetError, DigestError, MissingError, SchemaMismatchError
 from trainer.architectures import Architecture, FitSettings, Model
 from trainer.checkpoint import Stamp, load_checkpoint, save_checkpoint
-from trainer.corpus.dataset import Dataset, Samples
+from trainer.corpus.dataset import Dataset
+from trainer.corpus.samples import Samples
 from trainer.pack import library_versions
 from trainer.plan import BuildPlan
 from trainer.progress import say, stage

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from contracts.payloads import Interval
 from trainer.index import Index
+from trainer.split import Split
 
 
 def leaderboard(index: Index) -> None:
@@ -32,6 +33,39 @@ def leaderboard(index: Index) -> None:
     console.print(table)
     for line in _caveats(index):
         console.print(line, soft_wrap=True)
+
+
+def print_split(split: Split) -> None:
+    """The sides of a split, and what a reader must know of them."""
+    table = Table(
+        title=f"{split.recipe}: windows per side (held out: {', '.join(split.held_out)})", title_justify="left"
+    )
+    table.add_column("")
+    for name in split.sides:
+        table.add_column(name, justify="right")
+    table.add_row("episodes", *(str(side.episodes) for side in split.sides.values()))
+    table.add_row("windows", *(str(side.windows) for side in split.sides.values()))
+    for kind in ("phases", "profiles", "hosts"):
+        table.add_section()
+        groups = [getattr(side, kind) for side in split.sides.values()]
+        for name in dict.fromkeys(name for group in groups for name in group):
+            table.add_row(f"{kind[:-1]} {name}", *(str(group.get(name, 0)) for group in groups))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
+    console.print(table)
+    for line in _split_caveats(split):
+        console.print(line, soft_wrap=True)
+
+
+def _split_caveats(split: Split) -> Iterator[str]:
+    yield f"tuned by: {', '.join(split.held_out_validation)}"
+    if split.embargoed:
+        yield f"on no side, within {split.embargo_s} s of a cut: {', '.join(split.embargoed)}"
+    if split.untested_profiles:
+        yield f"never tested: {', '.join(split.untested_profiles)}"
+    if split.seen_samples:
+        yield f"samples of the test side that are also learned from: {', '.join(split.seen_samples)}"
 
 
 def _caveats(index: Index) -> Iterator[str]:

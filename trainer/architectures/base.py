@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.phases import PHASES
-from trainer.corpus.dataset import Samples, View
+from trainer.corpus.dataset import View
+from trainer.corpus.samples import Samples
 
 
 def _in_silence(_done: int, _of: int, _news: str) -> None:

@@ -12,7 +12,7 @@ from contracts.phases import PHASES
 from trainer.architectures.base import Architecture, FitSettings, Model
 from trainer.architectures.inputs import Standardise
 from trainer.architectures.net import NetModel, load_net
-from trainer.corpus.dataset import Samples
+from trainer.corpus.samples import Samples
 from trainer.fit import fit_net
 
 Floats = NDArray[np.float32]

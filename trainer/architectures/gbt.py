@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from contracts.errors import DatasetError
 from contracts.phases import PHASES
 from trainer.architectures.base import Architecture, FitSettings, Model, class_weights
-from trainer.corpus.dataset import Samples
+from trainer.corpus.samples import Samples
 
 # A fixed number of threads: sums over threads round by their number, and the same seed shall give the same model.
 THREADS = 2

@@ -15,7 +15,7 @@ from contracts.keys import SigningKey, generate_key, load_signing_key
 from contracts.paths import signing_key_path, trust_folder
 from contracts.phases import THREAT_MODELS, ThreatModel
 from contracts.telemetry.storage import write_file
-from trainer.commands.options import Commands, add_channels, add_engine, add_store, listed, schema_of, seed
+from trainer.commands.options import Commands, add_channels, add_engine, add_store, listed, schema_of, seed, whole
 
 
 def add(commands: Commands) -> None:
@@ -33,15 +33,18 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--threat-models", default="realistic,oracle", metavar="T,…", help="what they see (default: realistic,oracle)"
     )
-    parser.add_argument("--recipe", choices=("held_out_host",), default="held_out_host", help="how to split")
-    parser.add_argument("--held-out", metavar="HOST", help="which host (default: the one with the fewest episodes)")
+    parser.add_argument("--recipe", default="held_out_host", metavar="R", help="how to split, see `trainer split`")
+    parser.add_argument("--held-out", metavar="WHAT", help="what to hold out (default: the recipe's own choice)")
+    parser.add_argument(
+        "--embargo", type=_seconds, default=60, metavar="S", help="held_out_time: seconds between sides (default: 60)"
+    )
     parser.add_argument(
         "--seed", type=seed, default=0, metavar="N", help="the same seed gives the same bundles (default: 0)"
     )
     parser.add_argument("--quick", action="store_true", help="shorter fits, for a first look")
     add_engine(parser)
     parser.add_argument(
-        "--allow-missing-source", action="store_true", help="take episodes that lack a source (not observed, then)"
+        "--include-degraded", action="store_true", help="take degraded episodes too (what is missing is not observed)"
     )
     add_channels(parser)
     key = parser.add_mutually_exclusive_group()
@@ -49,6 +52,10 @@ def add(commands: Commands) -> None:
     key.add_argument("--unsigned", action="store_true", help="sign nothing: the edge then needs --allow-unsigned")
     parser.add_argument("--json", action="store_true", help="print the index as JSON")
     parser.set_defaults(work=_build)
+
+
+def _seconds(text: str) -> int:
+    return whole(text, 0, 10**9)
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -62,10 +69,6 @@ def _build(options: argparse.Namespace) -> int:
     if "gbt" in listed(options.architectures) and shutil.which("cc") is None:
         raise ConfigError("cc", "no such program", expected="a C compiler, for gbt", remedy="install gcc")
     key = _key(options)
-    # A bad store is said at once, before TensorFlow takes its seconds.
-    from contracts.telemetry.episode import find_episodes
-
-    find_episodes(options.store)
     from trainer.tensorflow import prepare
 
     try:
@@ -81,6 +84,7 @@ def _build(options: argparse.Namespace) -> int:
     from trainer.build import build
     from trainer.plan import BuildPlan
     from trainer.progress import say
+    from trainer.split import recipe_named
     from trainer.table import leaderboard
 
     plan = BuildPlan(
@@ -89,11 +93,13 @@ def _build(options: argparse.Namespace) -> int:
         architectures=tuple(architecture_named(name) for name in listed(options.architectures)),
         threat_models=threat_models,
         schema=schema,
+        recipe=recipe_named(options.recipe, options.embargo),
         held_out=options.held_out,
         seed=options.seed,
         quick=options.quick,
         workers=options.workers,
-        allow_missing=options.allow_missing_source,
+        cluster=options.cluster,
+        degraded=options.include_degraded,
         key=key,
     )
     index = build(plan)

@@ -17,8 +17,8 @@ def add(commands: Commands) -> None:
         "validate",
         help="sweep a store: which episodes can be used, and why not the others",
         description="Read every episode of a store and give it a verdict: accepted, degraded, rejected or errored,\n"
-        "with reason codes (docs/reasons.md). The index is one Parquet file, a row per episode. A sweep that was stopped\n"
-        "goes on where it was; episodes that have not changed since the last one are not read again.\n"
+        "with reason codes (docs/reasons.md). The index is one Parquet file, a row per episode. A sweep that was\n"
+        "stopped goes on where it was; episodes that have not changed since the last one are not read again.\n"
         "Exit status: 0 all can be used, 1 some were rejected or could not be read.",
         example="trainer validate tests/corpus --out build/index.parquet",
     )

@@ -1,178 +1,210 @@
-"""A dataset: one Arrow IPC file, memory-mapped, one row per window.
+"""A dataset: a folder of shards and `dataset.json`, which says what is in it and what was left out.
 
-Columns: `tensor` (fixed-shape (C, T) float32, NaN = not observed, so the mask is its finiteness), `summary`
-(fixed-shape (F,) float32), label, purity, centre_ns, episode_id, host_id, profile, sample_name. The file's metadata
-carries the feature schema, its hash, and the digest of the episodes that went in.
+    DATASET/dataset.json                 schema, classes, digest of what went in, shards with their SHA-256
+    DATASET/shards/<bits>-<inputs>.arrow windows, memory-mapped (see `arrow`)
+    DATASET/index.parquet                the sweep's verdict on every episode of the store
+
+Older datasets (`legacy`) are opened by the same `open_dataset`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, Protocol
 
+import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
-from contracts.features import FeatureSchema, feature_names, require_schema
-from contracts.telemetry.storage import writing
+from contracts.features import EXTRACTOR_VERSION, FeatureSchema, feature_names, require_schema
+from contracts.telemetry.manifest import Sha256
+from contracts.telemetry.storage import read_file
+from trainer.corpus.arrow import ArrowShard
+from trainer.corpus.lazy import LazyTensors
+from trainer.corpus.samples import IDS, Samples, Strings
 
-Strings = NDArray[np.object_]
 View = Literal["summary", "tensor"]
+MANIFEST = "dataset.json"
+SHARDS = "shards"
+_MAX_MANIFEST = 64 << 20
 
 
-@dataclass(frozen=True)
-class WindowTable:
-    """Windows of one or many episodes, column by column. tensor: (N, C, T), summary: (N, F)."""
+class Shard(Protocol):
+    """Some windows of a dataset, on disk."""
 
-    tensor: NDArray[np.float32]
-    summary: NDArray[np.float32]
-    label: NDArray[np.int64]
-    purity: NDArray[np.float32]
-    centre_ns: NDArray[np.int64]
-    episode_id: list[str]
-    host_id: list[str]
-    profile: list[str]
-    sample_name: list[str]
+    def __len__(self) -> int: ...
+    @property
+    def tensor(self) -> NDArray[np.float32]:
+        """(N, C, T)."""
 
+    @property
+    def summary(self) -> NDArray[np.float32]:
+        """(N, F)."""
 
-@dataclass(frozen=True)
-class Samples:
-    """What a model is fitted to or judged by.
+    def column(self, name: str) -> NDArray[Any]:
+        """label, purity or centre_ns: (N,)."""
 
-    x: (N, C, T) tensors or (N, F) summaries, float32; y: (N,) int64 labels, indices into `PHASES`;
-    names: channel ids or feature names; the rest are per-window ids.
-    """
-
-    x: NDArray[np.float32]
-    y: NDArray[np.int64]
-    names: tuple[str, ...]
-    purity: NDArray[np.float32]
-    centre_ns: NDArray[np.int64]
-    episode_id: Strings
-    host_id: Strings
-    profile: Strings
-    sample_name: Strings
-
-    def of(self, episodes: Iterable[str]) -> Samples:
-        """The windows of some episodes, in order."""
-        at = np.flatnonzero(np.isin(self.episode_id.astype(str), sorted(episodes)))
-        columns = (getattr(self, name)[at] for name in _ID_COLUMNS)
-        return Samples(self.x[at], self.y[at], self.names, *columns)
+    def ids(self, name: str) -> Strings:
+        """episode_id, host_id, profile or sample_name: (N,)."""
 
 
-_ID_COLUMNS = ("purity", "centre_ns", "episode_id", "host_id", "profile", "sample_name")
+class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One shard: its name says which episodes went in, its digest which bytes came out."""
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,100}\.arrow$(?!\n)")]
+    sha256: Sha256
+    windows: int
+
+
+class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`dataset.json`."""
+
+    format: Literal["phasewatch dataset 1"] = "phasewatch dataset 1"
+    schema_hash: Sha256
+    digest: Sha256
+    """Of what went in: two datasets with one digest hold the same windows."""
+    windows: int
+    episodes: int
+    left_out: dict[str, int]
+    """Episodes of the store that are not in it, by verdict."""
+    classes: tuple[str, ...]
+    shards: tuple[ShardEntry, ...]
+    feature_schema: FeatureSchema
 
 
 class Dataset:
     """An open dataset. Nothing is read before it is asked for."""
 
-    def __init__(self, path: Path, schema: FeatureSchema) -> None:
-        """Raises `MissingError`, `DatasetError`, and `SchemaMismatchError` for any other schema."""
-        try:
-            with pa.memory_map(str(path)) as source:
-                self._table = pa.ipc.open_file(source).read_all()
-        except FileNotFoundError:
-            raise MissingError(
-                path, "no such file", expected="a dataset", remedy="make one with `trainer build`"
-            ) from None
-        except (pa.ArrowInvalid, OSError) as error:
-            raise DatasetError(
-                path, f"not an Arrow file ({error})", expected="a dataset", remedy="extract it again"
-            ) from None
-        metadata = self._table.schema.metadata or {}
-        try:
-            found, self.digest = (metadata[key].decode() for key in (b"schema_hash", b"digest"))
-        except KeyError as error:
-            raise DatasetError(
-                path, f"no {error} in its metadata", expected="a Phasewatch dataset", remedy="extract it again"
-            ) from None
-        require_schema(found, schema, path)
-        self.path, self.schema = path, schema
+    def __init__(
+        self, path: Path, schema: FeatureSchema, classes: tuple[str, ...], digest: str, shards: Sequence[Shard]
+    ) -> None:
+        self.path, self.schema, self.classes, self.digest = path, schema, classes, digest
+        self.shards = tuple(shards)
 
     def __len__(self) -> int:
-        return int(self._table.num_rows)
+        return sum(map(len, self.shards))
+
+    def load_ids(self) -> Samples:
+        """Labels and ids alone: `x` is (N, 0)."""
+        return self._samples(np.empty((len(self), 0), np.float32), ())
 
     def load_summary(self, channels: tuple[str, ...] | None = None) -> Samples:
-        """Summaries (N, F) over some channels (all, by default)."""
+        """Summaries (N, F) over some channels (all, by default). Raises `DatasetError`."""
         channels = self.schema.channel_ids if channels is None else channels
         width = len(self.schema.statistics)
-        at = (self._indices(channels)[:, None] * width + np.arange(width)).ravel()
-        return self._samples("summary", at, feature_names(channels))
+        at = (self.indices(channels)[:, None] * width + np.arange(width)).ravel()
+        return self._samples(np.concatenate([s.summary[:, at] for s in self.shards]), feature_names(channels))
 
     def load_tensor(self, channels: tuple[str, ...] | None = None) -> Samples:
-        """Tensors (N, C, T) over some channels (all, by default). The mask is `~np.isnan(x)`."""
+        """Tensors (N, C, T) over some channels (all, by default). Raises `DatasetError`."""
         channels = self.schema.channel_ids if channels is None else channels
-        return self._samples("tensor", self._indices(channels), channels)
+        at = self.indices(channels)
+        return self._samples(np.concatenate([s.tensor[:, at] for s in self.shards]), channels)
 
     def load(self, view: View, channels: tuple[str, ...]) -> Samples:
         """The view that an architecture asks for."""
         return self.load_summary(channels) if view == "summary" else self.load_tensor(channels)
 
-    def _indices(self, channels: tuple[str, ...]) -> NDArray[np.intp]:
+    def load_tensor_lazy(
+        self,
+        *,
+        batch: int = 256,
+        seed: int | None = 0,
+        channels: tuple[str, ...] | None = None,
+        episodes: Collection[str] | None = None,
+    ) -> LazyTensors:
+        """Tensors in batches, for sets larger than memory: shuffled by `seed`, or in order (None).
+
+        `channels` and `episodes` choose; all, by default. Raises `DatasetError`.
+        """
+        at = self.indices(self.schema.channel_ids if channels is None else channels)
+        wanted = None if episodes is None else frozenset(episodes)
+        return LazyTensors(self.shards, at, self.schema.steps, batch, seed, wanted)
+
+    def indices(self, channels: tuple[str, ...]) -> NDArray[np.intp]:
+        """Where channels are in a tensor. Raises `DatasetError`."""
         index = {channel: i for i, channel in enumerate(self.schema.channel_ids)}
+        unknown = [channel for channel in channels if channel not in index]
+        if unknown:
+            raise DatasetError(
+                self.path, f"no channel {unknown[0]}", expected="channels of its schema", remedy="see trainer describe"
+            )
         return np.array([index[channel] for channel in channels], np.intp)
 
-    def _samples(self, view: View, at: NDArray[np.intp], names: tuple[str, ...]) -> Samples:
-        chunks = self._table.column(view).chunks
-        x = np.concatenate([chunk.to_numpy_ndarray()[:, at] for chunk in chunks])
-        ids = [self._table.column(name).to_numpy() for name in _ID_COLUMNS]
-        return Samples(x, self._table.column("label").to_numpy(), names, *cast(Any, ids))
+    def _samples(self, x: NDArray[np.float32], names: tuple[str, ...]) -> Samples:
+        label, purity, centre = (
+            np.concatenate([shard.column(name) for shard in self.shards]) for name in ("label", "purity", "centre_ns")
+        )
+        episode, host, profile, sample = (np.concatenate([shard.ids(name) for shard in self.shards]) for name in IDS)
+        return Samples(x, label, names, purity, centre, episode, host, profile, sample)
 
 
-def write_dataset(path: Path, tables: Iterable[WindowTable], schema: FeatureSchema, digest: str) -> int:
-    """Write a dataset, one record batch per table, whole or not at all. Returns the number of windows.
+def read_dataset_manifest(folder: Path) -> DatasetManifest:
+    """`dataset.json`. Raises `MissingError`, `DatasetError`."""
+    path = folder / MANIFEST
+    if not folder.exists():
+        raise MissingError(
+            folder, "no such folder", expected="a dataset", remedy="make one with `trainer extract STORE --out DATASET`"
+        )
+    try:
+        manifest = msgspec.json.decode(read_file(path, _MAX_MANIFEST), type=DatasetManifest)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotADirectoryError) as error:
+        raise DatasetError(path, str(error), expected="a dataset", remedy="extract it again") from None
+    if manifest.feature_schema.hash != manifest.schema_hash:
+        raise DatasetError(
+            path, "a schema that is not of its hash", expected="the one it was made with", remedy="extract it again"
+        )
+    return manifest
 
-    Raises `StorageError`, and `DatasetError` if there is no window at all.
+
+def open_dataset(path: Path, schema: FeatureSchema | None = None) -> Dataset:
+    """A dataset of this schema, or (None) of whatever schema it names, as long as this version's extraction made it.
+
+    Raises `MissingError`, `DatasetError`, and `SchemaMismatchError` for any other schema.
     """
-    arrow = _arrow_schema(schema).with_metadata(
-        {"schema_hash": schema.hash, "schema": schema.canonical(), "digest": digest}
-    )
-    rows = 0
-    with writing(path) as file:
-        with pa.ipc.new_file(file, arrow) as writer:
-            for batch in _batches(tables, arrow):
-                writer.write_batch(batch)
-                rows += batch.num_rows
-        if rows == 0:
+    from trainer.corpus import legacy
+
+    if legacy.is_legacy(path):
+        return legacy.open_legacy(path, schema)
+    manifest = read_dataset_manifest(path)
+    if schema is None:
+        schema = manifest.feature_schema
+        require_schema(
+            manifest.schema_hash, msgspec.structs.replace(schema, extractor_version=EXTRACTOR_VERSION), path / MANIFEST
+        )
+    require_schema(manifest.schema_hash, schema, path / MANIFEST)
+    shards = [ArrowShard(path / SHARDS / entry.name, schema) for entry in manifest.shards]
+    for entry, shard in zip(manifest.shards, shards, strict=True):
+        if len(shard) != entry.windows:
             raise DatasetError(
-                path, "not one window", expected="episodes longer than a window", remedy="check the store"
+                shard.path,
+                f"{len(shard)} windows",
+                expected=f"{entry.windows}, as dataset.json says",
+                remedy="extract the dataset again",
             )
-    return rows
+    return Dataset(path, schema, manifest.classes, manifest.digest, shards)
 
 
-def _arrow_schema(schema: FeatureSchema) -> Any:
-    shape = len(schema.channels), schema.steps
-    return pa.schema(
-        [
-            ("tensor", pa.fixed_shape_tensor(pa.float32(), shape)),
-            ("summary", pa.fixed_shape_tensor(pa.float32(), (len(schema.feature_names),))),
-            ("label", pa.int64()),
-            ("purity", pa.float32()),
-            ("centre_ns", pa.int64()),
-            *((name, pa.string()) for name in ("episode_id", "host_id", "profile", "sample_name")),
-        ]
-    )
+def load_summary(path: Path, schema: FeatureSchema | None = None, channels: tuple[str, ...] | None = None) -> Samples:
+    """`Dataset.load_summary` of the dataset at a path."""
+    return open_dataset(path, schema).load_summary(channels)
 
 
-def _batches(tables: Iterable[WindowTable], arrow: Any) -> Iterator[Any]:
-    for table in tables:
-        if len(table.label) == 0:
-            continue
-        columns = []
-        for field in arrow:
-            column = getattr(table, field.name)
-            if isinstance(field.type, pa.FixedShapeTensorType):
-                columns.append(pa.FixedShapeTensorArray.from_numpy_ndarray(np.ascontiguousarray(column)))
-            else:
-                columns.append(pa.array(column, field.type))
-        yield pa.record_batch(columns, schema=arrow)
+def load_tensor(path: Path, schema: FeatureSchema | None = None, channels: tuple[str, ...] | None = None) -> Samples:
+    """`Dataset.load_tensor` of the dataset at a path."""
+    return open_dataset(path, schema).load_tensor(channels)
 
 
-def digest_of(parts: Iterable[str]) -> str:
-    """sha256 over lines of text, 64 hex digits."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+def load_tensor_lazy(
+    path: Path,
+    schema: FeatureSchema | None = None,
+    *,
+    batch: int = 256,
+    seed: int | None = 0,
+    channels: tuple[str, ...] | None = None,
+    episodes: Collection[str] | None = None,
+) -> LazyTensors:
+    """`Dataset.load_tensor_lazy` of the dataset at a path."""
+    return open_dataset(path, schema).load_tensor_lazy(batch=batch, seed=seed, channels=channels, episodes=episodes)

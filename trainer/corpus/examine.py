@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import hashlib
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +27,7 @@ from contracts.telemetry.manifest import Manifest
 from contracts.telemetry.rows import LabelRow
 from contracts.telemetry.storage import sha256
 from edge.extract.windows import window_ends
+from trainer.corpus.collection import no_collection
 from trainer.corpus.gates import HALF, SourceFacts, Track, flow_facts, sampled_facts
 from trainer.corpus.reasons import Reason, Verdict, worst
 
@@ -172,7 +170,7 @@ def _read_files(folder: Path, recording: Recording) -> list[Reason]:
     reasons = []
     for stem in (*SOURCES, "labels"):
         try:
-            with _no_collection():
+            with no_collection():
                 _read_one(folder, stem, recording)
         except PhasewatchError as error:
             reasons.append(Reason(_code_of(error, stem), stem, _detail_of(error, folder)))
@@ -249,15 +247,3 @@ def _detail_of(error: PhasewatchError, folder: Path) -> str:
     if _code_of(error, "") == "row-count":
         detail += f", {error.expected.partition(',')[0]} expected"
     return detail
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """Rows come by the thousand and hold no cycles: looking for some costs a third of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -13,7 +13,7 @@ from contracts.payloads import Interval
 from edge.scores import f1_interval
 from trainer.architectures.base import FitSettings
 from trainer.architectures.gbt import Gbt
-from trainer.corpus.dataset import Samples
+from trainer.corpus.samples import Samples
 from trainer.evaluate.scorecard import by_episode
 from trainer.split import Split
 

@@ -12,7 +12,7 @@ from contracts.phases import PHASES
 from contracts.scorecard import Reference, Scorecard
 from edge import scores
 from trainer.architectures.base import Model, log_loss
-from trainer.corpus.dataset import Samples
+from trainer.corpus.samples import Samples
 from trainer.split import Split
 
 Probabilities = NDArray[np.float32]

@@ -1,0 +1,113 @@
+"""Tensors in batches from sets larger than memory: shuffled across shards, and always the same way for one seed.
+
+Runs of neighbouring windows are shuffled across all shards; a pool of them is mapped at a time, and its windows are
+shuffled among themselves. Each window is copied once, from the mapped file into its batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from trainer.corpus.dataset import Shard
+
+RUN = 64
+"""Windows per run: about a megabyte, read in one go."""
+POOL = 64
+"""Runs per pool: about 75 MB of the mapped file are in use at a time."""
+
+_Window = tuple[NDArray[np.float32], NDArray[np.int64], int]
+"""A window by where it is: its shard's tensor and labels, and its row."""
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class LazyTensors:
+    """Batches `(x (B, C, T) float32, y (B,) int64)`. Iterating gives epoch 0; `epoch(n)` is shuffled anew."""
+
+    shards: Sequence[Shard]
+    channels: NDArray[np.intp]
+    steps: int
+    batch: int
+    seed: int | None
+    episodes: frozenset[str] | None = None
+
+    @property
+    def windows(self) -> int:
+        """N: how many there are in an epoch."""
+        return sum(len(rows) for rows in self._rows())
+
+    def __len__(self) -> int:
+        """Batches in an epoch; the last one may be smaller."""
+        return -(-self.windows // self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch(0)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """All windows once, in the order of this epoch."""
+        rng = None if self.seed is None else np.random.default_rng((self.seed, number))
+        runs = [
+            (shard, rows[start : start + RUN])
+            for shard, rows in enumerate(self._rows())
+            for start in range(0, len(rows), RUN)
+        ]
+        order = np.arange(len(runs)) if rng is None else rng.permutation(len(runs))
+        left: list[_Window] = []
+        for start in range(0, len(runs), POOL):
+            chosen = [runs[i] for i in order[start : start + POOL]]
+            held = {shard: (self.shards[shard].tensor, self.shards[shard].column("label")) for shard, _ in chosen}
+            pool = [(*held[shard], row) for shard, rows in chosen for row in rows.tolist()]
+            if rng is not None:
+                pool = [pool[i] for i in rng.permutation(len(pool))]
+            left += pool
+            whole = len(left) - len(left) % self.batch
+            for at in range(0, whole, self.batch):
+                yield self._gathered(left[at : at + self.batch])
+            left = left[whole:]
+        if left:
+            yield self._gathered(left)
+
+    def as_tf(self, epochs: int = 1) -> Any:
+        """The same batches as a `tf.data.Dataset`."""
+        import tensorflow as tf
+
+        shape = (None, len(self.channels), self.steps)
+        signature = tf.TensorSpec(shape, tf.float32), tf.TensorSpec((None,), tf.int64)
+
+        def batches() -> Iterator[Batch]:
+            return itertools.chain.from_iterable(map(self.epoch, range(epochs)))
+
+        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(tf.data.AUTOTUNE)
+
+    def _rows(self) -> list[NDArray[np.intp]]:
+        """Per shard, which of its windows are wanted."""
+        if self.episodes is None:
+            return [np.arange(len(shard)) for shard in self.shards]
+        wanted = self.episodes
+        return [
+            np.flatnonzero(np.fromiter(map(wanted.__contains__, shard.ids("episode_id")), np.bool_, len(shard)))
+            for shard in self.shards
+        ]
+
+    def _gathered(self, windows: list[_Window]) -> Batch:
+        x = np.empty((len(windows), len(self.channels), self.steps), np.float32)
+        y = np.empty(len(windows), np.int64)
+        for i, (tensor, label, row) in enumerate(windows):
+            if len(self.channels) == tensor.shape[1] and self._in_order:
+                x[i] = tensor[row]
+            else:
+                tensor[row].take(self.channels, axis=0, out=x[i])
+            y[i] = label[row]
+        return x, y
+
+    @functools.cached_property
+    def _in_order(self) -> bool:
+        return bool(np.all(np.diff(self.channels) == 1))

@@ -1,0 +1,274 @@
+"""What every recipe shares: a cut, made twice (test, then validation, by one rule), checked, digested and saved."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from contracts.errors import DatasetError
+from contracts.telemetry.manifest import Sha256
+from contracts.telemetry.storage import read_file, write_file
+from trainer.corpus.dataset import Dataset
+
+RecipeName = Literal["held_out_host", "held_out_sample", "held_out_time"]
+
+
+@dataclass(frozen=True)
+class EpisodeFacts:
+    """What a recipe may go by. start_ns, end_ns: from its first window's start to its last one's end, Unix ns."""
+
+    episode_id: str
+    host_id: str
+    profile: str
+    sample_name: str
+    start_ns: int
+    end_ns: int
+    windows: int
+    phases: tuple[int, ...]
+    """Windows per class."""
+
+
+Episodes = Sequence[EpisodeFacts]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One application of a recipe. `dropped`: too close to `held_out` to be learned from."""
+
+    rest: Episodes
+    held_out: Episodes
+    dropped: Episodes = ()
+
+
+class CannotError(Exception):
+    """A corpus does not support a cut; the text says why."""
+
+
+class Recipe(abc.ABC):
+    """Abstract; the concrete ones are final."""
+
+    name: RecipeName
+
+    @abc.abstractmethod
+    def options(self, episodes: Episodes) -> list[str]:
+        """What could be held out, the best choice first; each is something that `--held-out` takes."""
+
+    @abc.abstractmethod
+    def cut(self, episodes: Episodes, option: str) -> Cut:
+        """Hold one option out. Raises `CannotError`."""
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one side holds, in windows."""
+
+    episodes: int
+    windows: int
+    phases: dict[str, int]
+    profiles: dict[str, int]
+    hosts: dict[str, int]
+
+
+class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which episodes a model may learn from, be tuned by, and be judged by. Episode ids, sorted."""
+
+    recipe: RecipeName
+    held_out: tuple[str, ...]
+    """What the test side is made of: hosts, `<profile>/<sample>`s, or the moment from which on."""
+    held_out_validation: tuple[str, ...]
+    embargo_s: int
+    dataset_digest: Sha256
+    untested_profiles: tuple[str, ...]
+    """Profiles that the test side lacks: no score says anything about them."""
+    seen_samples: tuple[str, ...]
+    """`<profile>/<sample>` of the test side that are also learned from, or tuned by, elsewhere."""
+    sides: dict[str, Side]
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+    embargoed: tuple[str, ...]
+    """Episodes on no side: too close in time to the side that is held out."""
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical JSON."""
+        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True):
+    digest: Sha256
+    split: Split
+
+
+def make_split(dataset: Dataset, recipe: Recipe, held_out: str | None = None) -> Split:
+    """Split a dataset: the same one always in the same way. `held_out` chooses; by default the recipe does.
+
+    Raises `DatasetError` where the corpus cannot support it, with what could be held out instead.
+    """
+    episodes = episodes_of(dataset)
+    options = recipe.options(episodes)
+    problem = ""
+    for option in options if held_out is None else [held_out]:
+        try:
+            return _split(dataset, episodes, recipe, option)
+        except CannotError as error:
+            problem = problem or str(error)
+    works = list(_working(dataset, episodes, recipe, options))
+    raise DatasetError(
+        f"split {recipe.name}",
+        problem or _nothing(episodes),
+        expected="train, validation and test sides with every profile and phase to learn from",
+        remedy=f"hold out one of: {', '.join(works)}" if works else "record more, or elsewhere",
+    )
+
+
+def _nothing(episodes: Episodes) -> str:
+    hosts = sorted({episode.host_id for episode in episodes})
+    return f"{len(episodes)} episodes on {', '.join(hosts)} leave nothing to hold out"
+
+
+def _working(dataset: Dataset, episodes: Episodes, recipe: Recipe, options: Sequence[str]) -> Iterator[str]:
+    for option in options:
+        try:
+            _split(dataset, episodes, recipe, option)
+        except CannotError:
+            continue
+        yield option
+
+
+def _split(dataset: Dataset, episodes: Episodes, recipe: Recipe, option: str) -> Split:
+    outer = recipe.cut(episodes, option)
+    _require_all(outer.rest, episodes, dataset.classes, "the training side")
+    inner_option, inner = _inner(outer, recipe, dataset.classes)
+    sides = {"train": inner.rest, "validation": inner.held_out, "test": outer.held_out}
+    profiles = {episode.profile for episode in outer.rest}
+    learned = {_sample(episode) for episode in outer.rest}
+
+    def ids(some: Episodes) -> tuple[str, ...]:
+        return tuple(sorted(episode.episode_id for episode in some))
+
+    return Split(
+        recipe=recipe.name,
+        held_out=tuple(option.split(",")),
+        held_out_validation=tuple(inner_option.split(",")),
+        embargo_s=getattr(recipe, "embargo_s", 0),
+        dataset_digest=dataset.digest,
+        untested_profiles=tuple(sorted(profiles - {episode.profile for episode in outer.held_out})),
+        seen_samples=tuple(sorted(learned & {_sample(episode) for episode in outer.held_out})),
+        sides={name: _side(some, dataset.classes) for name, some in sides.items()},
+        train=ids(inner.rest),
+        validation=ids(inner.held_out),
+        test=ids(outer.held_out),
+        embargoed=ids([*outer.dropped, *inner.dropped]),
+    )
+
+
+def _inner(outer: Cut, recipe: Recipe, classes: tuple[str, ...]) -> tuple[str, Cut]:
+    """The training side, cut once more by the same rule. Raises `CannotError` with the first reason."""
+    problem = ""
+    for option in recipe.options(outer.rest):
+        try:
+            inner = recipe.cut(outer.rest, option)
+            _require_all(inner.rest, outer.rest, classes, "train")
+            _require_phases(inner.held_out, classes, "validation")
+        except CannotError as error:
+            problem = problem or str(error)
+        else:
+            return option, inner
+    raise CannotError(f"the training side cannot spare a validation side ({problem or 'there is nothing to hold out'})")
+
+
+def _require_all(side: Episodes, whole: Episodes, classes: tuple[str, ...], name: str) -> None:
+    absent = {episode.profile for episode in whole} - {episode.profile for episode in side}
+    if absent:
+        raise CannotError(f"no episode of profile {', '.join(sorted(absent))} in {name}")
+    _require_phases(side, classes, name)
+
+
+def _require_phases(side: Episodes, classes: tuple[str, ...], name: str) -> None:
+    counts = np.sum([episode.phases for episode in side], axis=0) if side else np.zeros(len(classes))
+    absent = [classes[i] for i in np.flatnonzero(counts == 0)]
+    if absent:
+        raise CannotError(f"no window of {', '.join(absent)} in {name}")
+
+
+def _sample(episode: EpisodeFacts) -> str:
+    return f"{episode.profile}/{episode.sample_name}"
+
+
+def _side(episodes: Episodes, classes: tuple[str, ...]) -> Side:
+    profiles, hosts = Counter[str](), Counter[str]()
+    for episode in episodes:
+        profiles[episode.profile] += episode.windows
+        hosts[episode.host_id] += episode.windows
+    phases = np.sum([episode.phases for episode in episodes], axis=0).tolist()
+    return Side(
+        episodes=len(episodes),
+        windows=sum(episode.windows for episode in episodes),
+        phases=dict(zip(classes, phases, strict=True)),
+        profiles=dict(sorted(profiles.items())),
+        hosts=dict(sorted(hosts.items())),
+    )
+
+
+def episodes_of(dataset: Dataset) -> list[EpisodeFacts]:
+    """The episodes of a dataset, in order of id."""
+    ids = dataset.load_ids()
+    half = dataset.schema.window_ns // 2
+    names, first, which = np.unique(ids.episode_id.astype(str), return_index=True, return_inverse=True)
+    windows = np.bincount(which, minlength=len(names))
+    phases = np.zeros((len(names), len(dataset.classes)), np.int64)
+    np.add.at(phases, (which, ids.y), 1)
+    start, end = np.full(len(names), 2**63 - 1), np.full(len(names), -(2**63) + 1)
+    np.minimum.at(start, which, ids.centre_ns - half)
+    np.maximum.at(end, which, ids.centre_ns + half)
+    return [
+        EpisodeFacts(
+            str(names[i]),
+            str(ids.host_id[first[i]]),
+            str(ids.profile[first[i]]),
+            str(ids.sample_name[first[i]]),
+            int(start[i]),
+            int(end[i]),
+            int(windows[i]),
+            tuple(phases[i].tolist()),
+        )
+        for i in range(len(names))
+    ]
+
+
+def save_split(split: Split, path: Path) -> None:
+    """Human-readable JSON with its digest. Raises `StorageError`."""
+    whole = _File(digest=split.digest, split=split)
+    write_file(path, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+
+
+def load_split(path: Path, dataset_digest: str) -> Split:
+    """A saved split. Raises `MissingError`, `DatasetError` (edited by hand, or of another dataset)."""
+    try:
+        whole = msgspec.json.decode(read_file(path), type=_File)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(path, str(error), expected="a split", remedy="make it again") from None
+    split = whole.split
+    if split.digest != whole.digest:
+        raise DatasetError(
+            path,
+            f"digest {split.digest[:12]}…",
+            expected=f"{whole.digest[:12]}…, as it says of itself",
+            remedy="make it again, by a recipe and not by hand",
+        )
+    if split.dataset_digest != dataset_digest:
+        raise DatasetError(
+            path,
+            f"a split of dataset {split.dataset_digest[:12]}…",
+            expected=f"of {dataset_digest[:12]}…",
+            remedy="split this dataset",
+        )
+    return split

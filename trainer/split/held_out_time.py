@@ -1,0 +1,67 @@
+"""Learn from the past, test on what came later, with an embargo between the two.
+
+Neighbouring episodes share more than their windows: the machine's load, the cache, a neighbour guest. An episode that
+overlaps the cut, or ends less than the embargo before it, is on neither side (after Lopez de Prado, Advances in
+Financial Machine Learning, 2018, ch. 7).
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import final
+
+from contracts.features import SECOND
+from trainer.split.base import CannotError, Cut, Episodes, Recipe, RecipeName
+
+SHARE = 0.25
+"""Of the episodes: what the later side aims at."""
+_TRIES = 64
+
+
+@final
+class HeldOutTime(Recipe):
+    """By default about the last quarter of the episodes is held out."""
+
+    name: RecipeName = "held_out_time"
+
+    def __init__(self, embargo_s: int) -> None:
+        self.embargo_s = embargo_s
+
+    def options(self, episodes: Episodes) -> list[str]:
+        """Moments at which an episode begins, those first that leave about a quarter after them."""
+        starts = sorted(episode.start_ns for episode in episodes)
+        if not starts:
+            return []
+        wanted = len(starts) * (1 - SHARE)
+        order = sorted(range(1, len(starts)), key=lambda i: (abs(i - wanted), i))[:_TRIES]
+        return list(dict.fromkeys(_text(starts[i]) for i in order))
+
+    def cut(self, episodes: Episodes, option: str) -> Cut:
+        """From a moment on, as ISO 8601."""
+        moment = _moment(option)
+        later = [episode for episode in episodes if episode.start_ns >= moment]
+        earlier = [episode for episode in episodes if episode.end_ns + self.embargo_s * SECOND <= moment]
+        if not later or not earlier:
+            side = "begins at or after" if not later else f"ends {self.embargo_s} s before"
+            raise CannotError(f"no episode {side} {option}")
+        kept = {episode.episode_id for episode in (*later, *earlier)}
+        return Cut(earlier, later, [episode for episode in episodes if episode.episode_id not in kept])
+
+
+def _text(unix_ns: int) -> str:
+    """ISO 8601 in UTC, to the nanosecond."""
+    seconds, rest = divmod(unix_ns, SECOND)
+    return f"{datetime.datetime.fromtimestamp(seconds, datetime.UTC):%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def _moment(text: str) -> int:
+    """Unix ns of an ISO 8601 time; UTC where it names no zone. Raises `CannotError`."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    try:
+        moment = datetime.datetime.fromisoformat(whole)
+        rest = int(fraction.ljust(9, "0")) if fraction else 0
+    except ValueError:
+        raise CannotError(f"{text!r} is no moment such as 2026-11-22T14:00:00Z") from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=datetime.UTC)
+    return int(moment.timestamp()) * SECOND + rest
