@@ -18,6 +18,7 @@ from contracts.telemetry.rows import ROW_TYPES
 
 SampledKind = Literal["rate", "level", "change"]
 FlowKind = Literal["flow_starts", "flow_volume", "flow_distinct", "flow_duration", "flow_start_gap"]
+GivenKind = Literal["given"]
 _FLOW_KINDS: tuple[str, ...] = get_args(FlowKind)
 
 
@@ -26,7 +27,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     name: str
     source: Source
-    kind: SampledKind | FlowKind
+    kind: SampledKind | FlowKind | GivenKind
     field: str | None = None
     divisor: Annotated[int, msgspec.Meta(ge=1, le=10**15)] = 1
     unit: str
@@ -88,6 +89,9 @@ def _parse(data: bytes, where: str) -> tuple[Channel, ...]:
 def _fault(channel: Channel) -> str | None:
     """What is wrong with a channel that the types alone do not catch."""
     fields = set(ROW_TYPES[channel.source].__struct_fields__)
+    if channel.kind == "given":
+        given = Channel(name=channel.name, source=channel.source, kind="given", unit=channel.unit)
+        return None if channel == given else "kind given takes a unit and nothing else"
     if channel.kind.startswith("flow_") != (channel.source == "netflow"):
         return f"kind {channel.kind} does not go with source {channel.source}"
     idle = [

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 
 from contracts.cli import Parser, run
-from trainer.commands import build, explain, extract, keygen, split, validate
+from trainer.commands import build, describe, explain, extract, keygen, split, validate
 
-VERBS = (validate, explain, extract, split, build, keygen)
+VERBS = (validate, explain, extract, split, describe, build, keygen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.channels import Channel, SampledKind
+from contracts.errors import ConfigError
 from contracts.features import SECOND, FeatureSchema
 from contracts.phases import SOURCES, Source
 from edge.extract.columns import Columns, Ints, fields_of
@@ -46,7 +47,16 @@ class Extractor:
     """Extraction under one schema. Holds nothing but what the schema says: calls are pure."""
 
     def __init__(self, schema: FeatureSchema) -> None:
+        """Raises `ConfigError` for channels that were made elsewhere."""
         self.schema = schema
+        for channel in schema.channels:
+            if channel.kind == "given":
+                raise ConfigError(
+                    f"channel {channel.id}",
+                    "made elsewhere (kind given)",
+                    expected="channels that rows hold",
+                    remedy="extract with another registry, or bring arrays",
+                )
         kinds: tuple[SampledKind, ...] = ("rate", "level", "change")
         parts = {source: [_Part(schema, source, kind) for kind in kinds] for source in SOURCES if source != "netflow"}
         self._parts = {source: [part for part in some if len(part.channels)] for source, some in parts.items()}

@@ -82,7 +82,7 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
         sweep(Sweep(store=plan.store, out=index, schema=plan.schema, base=plan.store / "index.parquet"), engine)
         taken, left_out = _chosen(plan, index)
         shards = _extracted(plan, taken, engine)
-        _drop_others(plan.out / SHARDS, shards)
+        drop_others(plan.out / SHARDS, shards)
         manifest = DatasetManifest(
             schema_hash=plan.schema.hash,
             feature_schema=plan.schema,
@@ -176,7 +176,7 @@ def _known(out: Path) -> dict[str, str]:
         return {}
 
 
-def _drop_others(folder: Path, shards: Sequence[ShardEntry]) -> None:
+def drop_others(folder: Path, shards: Sequence[ShardEntry]) -> None:
     """Shards of episodes that have changed since, and what a killed run left half-written."""
     names = {shard.name for shard in shards}
     for path in folder.iterdir():

@@ -1,0 +1,46 @@
+"""`trainer describe`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from trainer.commands.options import Commands
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "describe",
+        help="say what is in a dataset",
+        description="Windows by phase, profile and host; the observed share of every channel; distributions, and how\n"
+        "far each host has drifted from the others (population stability index). Tables here, and a page of plots.",
+        example="trainer describe build/dataset && xdg-open build/dataset/description.html",
+    )
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="what `trainer extract` made")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the page (default: DATASET/description.html)")
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON, and write no page")
+    parser.set_defaults(work=_describe)
+
+
+def _describe(options: argparse.Namespace) -> int:
+    from trainer.corpus.dataset import MANIFEST, open_dataset, read_dataset_manifest
+    from trainer.corpus.describe import describe
+
+    dataset = open_dataset(options.dataset)
+    description = describe(dataset)
+    if options.json:
+        sys.stdout.buffer.write(msgspec.json.encode(description) + b"\n")
+        return 0
+    from trainer.report.description import print_description, write_page
+
+    native = (options.dataset / MANIFEST).exists()
+    left_out = read_dataset_manifest(options.dataset).left_out if native else {}
+    folder = options.dataset if options.dataset.is_dir() else options.dataset.parent
+    out = options.out or folder / "description.html"
+    print_description(description)
+    write_page(out, description, dataset.schema, left_out, options.dataset.name)
+    print(f"trainer: page: {out}", file=sys.stderr)
+    return 0

@@ -1,0 +1,1 @@
+"""Pages for people: self-contained HTML, plots as SVG, nothing loaded from anywhere."""
