@@ -12,7 +12,8 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from contracts.errors import ConfigError, WorkError
 
@@ -22,18 +23,45 @@ IN_FLIGHT = 3
 """Tasks handed out per worker before the first one is back: memory does not grow with the number of tasks."""
 
 
+ALONE = 2
+"""Tries that a task gets alone, once a worker has died with it in hand."""
+
+
 @dataclass(frozen=True)
 class Lost(Generic[A]):
-    """A task whose worker died, and died again when it was tried alone."""
+    """A task whose worker died each time it was tried alone."""
 
     item: A
+
+
+class _Here(Executor):
+    """This very process: one worker, nothing to start."""
+
+    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def] # the base class is generic in ParamSpec
+        """Runs it at once."""
+        future: Future[object] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class Engine:
     """Runs tasks on an executor that can be made anew when a worker takes it down."""
 
-    def __init__(self, make: Callable[[], Executor], width: int, deaths: tuple[type[BaseException], ...]) -> None:
-        self._make, self.width, self._deaths = make, width, deaths
+    def __init__(
+        self,
+        make: Callable[[], Executor],
+        width: int,
+        deaths: tuple[type[BaseException], ...],
+        everywhere: Callable[..., dict[str, Any]] | None = None,
+    ) -> None:
+        """deaths: what the executor raises when a worker dies; everywhere: call a function once on each worker that
+        may be on another machine, worker -> result."""
+        self._everywhere = everywhere
+        self._make, self._deaths = make, deaths
+        self._ahead = 1 if make is _Here else width * IN_FLIGHT
         self._executor = make()
 
     def run(self, work: Callable[[A], R], items: Iterable[A]) -> Iterator[tuple[A, R | Lost[A]]]:
@@ -42,7 +70,7 @@ class Engine:
         while True:
             for item in source:
                 waiting[self._executor.submit(work, item)] = item
-                if len(waiting) >= self.width * IN_FLIGHT:
+                if len(waiting) >= self._ahead:
                     break
             if not waiting:
                 return
@@ -64,32 +92,33 @@ class Engine:
                     yield item, self._alone(work, item)
 
     def _alone(self, work: Callable[[A], R], item: A) -> R | Lost[A]:
-        try:
-            return self._executor.submit(work, item).result()
-        except self._deaths:
-            self._renew()
-            return Lost(item)
+        for _ in range(ALONE):
+            try:
+                return self._executor.submit(work, item).result()
+            except self._deaths:
+                self._renew()
+        return Lost(item)
 
     def _renew(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._executor = self._make()
 
+    def require_shared(self, folder: Path) -> None:
+        """Refuse a folder that some worker does not see. Raises `ConfigError`."""
+        if self._everywhere is None:
+            return
+        for worker, sees in self._everywhere(_sees, str(folder.absolute())).items():
+            if not sees:
+                raise ConfigError(
+                    folder,
+                    f"worker {worker} does not see it",
+                    expected="storage that every worker shares",
+                    remedy="mount it there, under the same path",
+                )
+
     def close(self) -> None:
         """Nothing more is begun; what runs is waited for."""
         self._executor.shutdown(wait=True, cancel_futures=True)
-
-
-class _Here(Executor):
-    """This very process: one worker, nothing to start."""
-
-    def submit(self, fn, /, *args, **kwargs):  # type: ignore[no-untyped-def] # the base class is generic in ParamSpec
-        """Runs it at once."""
-        future: Future[object] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
 
 
 def _leave_interrupts_to_the_parent() -> None:
@@ -141,7 +170,11 @@ def _dask(address: str) -> Iterator[Engine]:
             )
         _require_same_code(client.run(_speaks), address)
         # Dask moves the tasks of a worker that died to another; only one that kills several comes back as KilledWorker
-        yield Engine(lambda: client.get_executor(), sum(cores.values()), (KilledWorker,))
+        yield Engine(client.get_executor, sum(cores.values()), (KilledWorker,), client.run)
+
+
+def _sees(folder: str) -> bool:
+    return Path(folder).is_dir()
 
 
 def _speaks() -> str:

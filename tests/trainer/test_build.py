@@ -21,7 +21,7 @@ from trainer.architectures import architecture_named
 from trainer.architectures.gbt import Gbt, GbtModel
 from trainer.checkpoint import STAMP, Stamp, load_checkpoint, read_stamp
 from trainer.compile.parity import Run, prove
-from trainer.corpus.dataset import Dataset, View
+from trainer.corpus.dataset import View, open_dataset
 from trainer.corpus.samples import Samples
 from trainer.split import load_split
 
@@ -31,7 +31,7 @@ NAMES = ("gbt-realistic", "gbt-oracle", "cnn-realistic", "cnn-oracle")
 
 def held_out(built: Build, schema: FeatureSchema, view: View, threat_model: ThreatModel) -> Samples:
     """The test side of a build."""
-    dataset = Dataset(built.out / "dataset.arrow", schema)
+    dataset = open_dataset(built.out / "dataset", schema)
     split = load_split(built.out / "split.json", dataset.digest)
     samples = dataset.load(view, view_of(schema.channels, threat_model))
     return samples.of(split.test)
@@ -83,7 +83,7 @@ def test_build_run_again_keeps_what_is_done(built: Build) -> None:
 def test_gbt_artifact_equals_xgboost_with_values_missing(
     built: Build, schema: FeatureSchema, threat_model: ThreatModel
 ) -> None:
-    dataset = Dataset(built.out / "dataset.arrow", schema)
+    dataset = open_dataset(built.out / "dataset", schema)
     x = dataset.load_summary(view_of(schema.channels, threat_model)).x
     model, native = gbt_of(built, schema, threat_model)
     np.testing.assert_allclose(native.predict_many(x), model.predict(x), atol=1e-5)

@@ -1,58 +1,72 @@
-"""Datasets, splits and checkpoints: what goes in comes out, and nothing of another kind gets in."""
+"""Extraction and datasets: what goes in comes out, once, and nothing of another kind gets in."""
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from contracts.channels import view_of
-from contracts.errors import DatasetError, LabelError, MissingError, SchemaMismatchError
+from contracts.errors import BusyError, DatasetError, MissingError, SchemaMismatchError
 from contracts.features import FeatureSchema
 from contracts.phases import PHASES
 from contracts.telemetry.episode import find_episodes, read_episode
 from contracts.telemetry.storage import locked
 from edge.extract import Extractor, summarise, window_ends
-from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_lines, edit_manifest
-from trainer.corpus.dataset import Dataset, Samples
-from trainer.corpus.extract import extract_episode, extract_store
-from trainer.split import held_out_host, load_split, save_split
+from tests.defects import DEFECTS
+from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of
+from tests.trainer.conftest import extracted
+from trainer.corpus.catalogue import read_index
+from trainer.corpus.dataset import Dataset, load_summary, load_tensor, open_dataset, read_dataset_manifest
+from trainer.corpus.samples import Samples
+
+ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory, schema: FeatureSchema) -> Dataset:
-    return extract_store(find_episodes(CORPUS), tmp_path_factory.mktemp("data") / "d.arrow", schema, workers=1)
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Four real episodes."""
+    for path in find_episodes(CORPUS)[::12]:
+        copy_of(path, tmp_path / "store")
+    return tmp_path / "store"
 
 
-@pytest.fixture(scope="module")
-def summaries(dataset: Dataset) -> Samples:
-    return dataset.load_summary()
-
-
-def test_extract_store_gives_the_same_bytes_for_any_number_of_workers(tmp_path: Path, schema: FeatureSchema) -> None:
-    episodes = find_episodes(CORPUS)[:6]
-    for workers in (1, 2):
-        extract_store(episodes, tmp_path / f"{workers}.arrow", schema, workers=workers)
-    assert (tmp_path / "1.arrow").read_bytes() == (tmp_path / "2.arrow").read_bytes()
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_dataset_holds_what_extraction_gave(dataset: Dataset, summaries: Samples, schema: FeatureSchema) -> None:
     tensors = dataset.load_tensor()
     assert len(dataset) == len(tensors.y) == len(summaries.y) == 965
-    episode = read_episode(CORPUS / "lab-q35-1" / "lab-q35-1-io-walk-s02")
-    ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, schema)
-    expected = Extractor(schema).extract(columns_of_episode(episode, schema), ends).tensor
-    one = tensors.of(["lab-q35-1-io-walk-s02"])
-    np.testing.assert_array_equal(one.x, expected)
-    np.testing.assert_array_equal(one.centre_ns, ends - schema.window_ns // 2)
-    np.testing.assert_array_equal(summaries.of(["lab-q35-1-io-walk-s02"]).x, summarise(expected, schema))
-    assert set(one.host_id) == {"lab-q35-1"}
-    assert set(one.profile) == {"io-walk"}
-    assert set(one.y) == set(range(len(PHASES)))
+    assert len(dataset.shards) > 3
+    for path in find_episodes(CORPUS)[::9]:
+        episode = read_episode(path)
+        ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, schema)
+        expected = Extractor(schema).extract(columns_of_episode(episode, schema), ends).tensor
+        one = tensors.of([path.name])
+        np.testing.assert_array_equal(one.x, expected)
+        np.testing.assert_array_equal(one.centre_ns, ends - schema.window_ns // 2)
+        np.testing.assert_array_equal(summaries.of([path.name]).x, summarise(expected, schema))
+        assert set(one.host_id) == {path.parent.name}
+        assert set(one.profile) == {episode.manifest.profile}
+        assert set(one.sample_name) == {episode.manifest.sample_name}
+        assert set(one.y) == set(range(len(PHASES)))
+        assert ((one.purity > 0) & (one.purity <= 1)).all()
+
+
+def test_mask_as_stored_is_what_was_observed(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    DEFECTS["gap"].plant(store / "lab-q35-1" / next((store / "lab-q35-1").iterdir()).name)
+    made = extracted(store, tmp_path / "d", schema, degraded=True)
+    tensors = made.load_tensor()
+    assert 0.9 < tensors.mask.mean() < 1
+    np.testing.assert_array_equal(np.concatenate([shard.mask for shard in made.shards]), tensors.mask)  # type: ignore[attr-defined] # an Arrow shard has it
 
 
 def test_load_gives_a_threat_models_channels_in_order(
@@ -60,159 +74,209 @@ def test_load_gives_a_threat_models_channels_in_order(
 ) -> None:
     view = view_of(schema.channels, "realistic")
     at = [schema.channel_ids.index(channel) for channel in view]
-    np.testing.assert_array_equal(dataset.load_tensor(view).x, dataset.load_tensor().x[:, at])
-    some = dataset.load_summary(view)
+    np.testing.assert_array_equal(load_tensor(dataset.path, schema, view).x, dataset.load_tensor().x[:, at])
+    some = load_summary(dataset.path, schema, view)
     assert some.x.shape == (965, 36 * 6)
     column = summaries.names.index("netflow.flows:max")
     np.testing.assert_array_equal(some.x[:, some.names.index("netflow.flows:max")], summaries.x[:, column])
+    with pytest.raises(DatasetError, match="no channel proc.colour; expected channels of its schema"):
+        dataset.load_tensor(("proc.colour",))
 
 
-def test_extract_store_keeps_a_dataset_that_still_fits_and_renews_one_that_does_not(
-    tmp_path: Path, schema: FeatureSchema
+@pytest.mark.parametrize("shard_bytes", [1 << 20, 64 << 20])
+def test_extract_gives_the_same_bytes_for_any_number_of_workers(
+    store: Path, tmp_path: Path, schema: FeatureSchema, shard_bytes: int
 ) -> None:
-    episodes, path = find_episodes(CORPUS)[:2], tmp_path / "d.arrow"
-    windows = len(extract_store(episodes, path, schema, workers=1))
-    before = path.stat().st_ino
-    extract_store(episodes, path, schema, workers=1)
-    assert path.stat().st_ino == before
-    extract_store(episodes[:1], path, schema, workers=1)
-    assert path.stat().st_ino != before
-    path.write_bytes(b"torn")
-    assert len(extract_store(episodes, path, schema, workers=1)) == windows
+    for workers in (1, 3):
+        extracted(store, tmp_path / f"{workers}", schema, workers=workers, shard_bytes=shard_bytes)
+    assert files(tmp_path / "1") == files(tmp_path / "3")
 
 
-def test_dataset_of_another_schema_is_refused(dataset: Dataset, schema: FeatureSchema) -> None:
-    other = msgspec.structs.replace(schema, stride_ns=schema.stride_ns * 2)
-    with pytest.raises(SchemaMismatchError, match=r"d\.arrow: feature schema \w{12}…; expected \w{12}…, which this"):
-        Dataset(dataset.path, other)
+def test_shards_are_no_larger_than_asked_for_and_hold_every_window_once(dataset: Dataset) -> None:
+    shards = list((dataset.path / "shards").iterdir())
+    assert all(path.stat().st_size < (4 << 20) + 100_000 for path in shards)
+    ids = dataset.load_ids()
+    assert len(set(zip(ids.episode_id, ids.centre_ns, strict=True))) == 965
+    for shard in dataset.shards:  # an episode is in one shard
+        others = {name for other in dataset.shards if other is not shard for name in other.ids("episode_id")}
+        assert not others & set(shard.ids("episode_id"))
 
 
-def test_dataset_that_is_none_is_refused(tmp_path: Path, schema: FeatureSchema) -> None:
-    with pytest.raises(MissingError, match="no such file; expected a dataset"):
-        Dataset(tmp_path / "d", schema)
-    (tmp_path / "d").write_bytes(b"hello" * 100)
-    with pytest.raises(DatasetError, match="not an Arrow file"):
-        Dataset(tmp_path / "d", schema)
-
-
-def test_extract_episode_refuses_one_without_labels(spoiled: Path, schema: FeatureSchema) -> None:
-    edit_manifest(spoiled, lambda manifest: manifest["files"].pop("labels.jsonl.zst"))
-    with pytest.raises(LabelError, match=r"episode\.json: no labels file; expected labels to learn from"):
-        extract_episode(spoiled, schema=schema)
-
-
-def test_extract_store_leaves_nothing_half_written_when_an_episode_is_bad(
-    tmp_path: Path, schema: FeatureSchema
+def test_extract_again_keeps_every_shard_and_one_more_episode_changes_one(
+    store: Path, tmp_path: Path, schema: FeatureSchema
 ) -> None:
-    good, bad = (copy_of(path, tmp_path / "store") for path in find_episodes(CORPUS)[:2])
-    (bad / "proc.jsonl.zst").unlink()
-    with pytest.raises(MissingError, match="no such file"):
-        extract_store([good, bad], tmp_path / "d.arrow", schema, workers=1)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["store"]
+    out = tmp_path / "d"
+    extracted(store, out, schema, shard_bytes=1)
+    before = {path.name: path.stat().st_ino for path in (out / "shards").iterdir()}
+    assert len(before) == 4
+    extracted(store, out, schema, shard_bytes=1)
+    assert {path.name: path.stat().st_ino for path in (out / "shards").iterdir()} == before
+    copy_of(ONE, store)
+    assert len(extracted(store, out, schema, shard_bytes=1).shards) == 5
+    after = {path.name: path.stat().st_ino for path in (out / "shards").iterdir()}
+    assert len(set(after.items()) & set(before.items())) >= 3
+    shutil.rmtree(store / ONE.parent.name / ONE.name)
+    extracted(store, out, schema, shard_bytes=1)
+    assert {path.name for path in (out / "shards").iterdir()} == set(before)
 
 
-def test_extract_store_refuses_two_episodes_of_one_id(tmp_path: Path, schema: FeatureSchema) -> None:
-    """Sides and clusters go by the id: two hosts that share one would leak into each other."""
-    first = copy_of(ONE, tmp_path / "store")
-    second = first.parent.parent / "other-host" / first.name
-    shutil.copytree(first, second)
-    edit_manifest(second, lambda manifest: manifest.update(host_id="other-host"))
-    with pytest.raises(DatasetError, match=r"an episode id that \S+ has too; expected ids that occur once"):
-        extract_store([first, second], tmp_path / "d.arrow", schema, workers=1)
+def test_extract_goes_on_after_a_kill(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    """As a kill leaves it: some shards whole, one half-written, no dataset.json."""
+    out = tmp_path / "d"
+    extracted(store, out, schema, shard_bytes=1)
+    whole = files(out)
+    (out / "dataset.json").unlink()
+    kept, lost = sorted((out / "shards").iterdir())[:2]
+    inode = kept.stat().st_ino
+    lost.rename(out / "shards" / f".{lost.name}.abc.part")
+    with pytest.raises(MissingError, match=r"dataset\.json: no such file"):
+        open_dataset(out, schema)
+    extracted(store, out, schema, shard_bytes=1)
+    assert files(out) == whole
+    assert kept.stat().st_ino == inode
 
 
-def test_extract_store_refuses_a_manifest_that_names_another_host(tmp_path: Path, schema: FeatureSchema) -> None:
-    folder = copy_of(ONE, tmp_path / "store")
-    edit_manifest(folder, lambda manifest: manifest.update(host_id="elsewhere"))
-    with pytest.raises(DatasetError, match="host elsewhere, episode .*; expected lab-q35-2/lab-q35-2-io-walk-s01"):
-        extract_store([folder], tmp_path / "d.arrow", schema, workers=1)
+def test_extract_makes_a_damaged_shard_anew(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    out = tmp_path / "d"
+    extracted(store, out, schema, shard_bytes=1)
+    whole = files(out)
+    first, second = sorted((out / "shards").iterdir())[:2]
+    data = first.read_bytes()
+    first.write_bytes(data[: len(data) // 2] + bytes(4000) + data[len(data) // 2 + 4000 :])
+    second.write_bytes(b"torn")
+    extracted(store, out, schema, shard_bytes=1)
+    assert files(out) == whole
 
 
-def test_extract_store_asks_again_for_leave_to_miss_a_source(tmp_path: Path, schema: FeatureSchema) -> None:
-    folder = copy_of(ONE, tmp_path / "store")
-    edit_manifest(folder, lambda manifest: manifest["files"].pop("netflow.jsonl.zst"))
-    extract_store([folder], tmp_path / "d.arrow", schema, workers=1, allow_missing=True)
-    with pytest.raises(MissingError, match="no netflow file"):
-        extract_store([folder], tmp_path / "d.arrow", schema, workers=1)
-
-
-def test_extract_store_makes_a_damaged_dataset_anew(tmp_path: Path, schema: FeatureSchema) -> None:
-    episodes, path = find_episodes(CORPUS)[:2], tmp_path / "d.arrow"
-    extract_store(episodes, path, schema, workers=1)
-    whole = path.read_bytes()
-    middle = len(whole) // 2
-    path.write_bytes(whole[:middle] + bytes(4000) + whole[middle + 4000 :])
-    extract_store(episodes, path, schema, workers=1)
-    assert path.read_bytes() == whole
-
-
-def test_extract_store_says_what_adds_nothing(
-    tmp_path: Path, schema: FeatureSchema, capsys: pytest.CaptureFixture[str]
+def test_extract_leaves_out_what_the_sweep_rejects_and_says_so(
+    store: Path, tmp_path: Path, schema: FeatureSchema, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = copy_of(ONE, tmp_path / "store")
-    cut = 9 * 1_000_000_000
+    bad, poor, *_ = find_episodes(store)
+    DEFECTS["flipped bit"].plant(bad)
+    DEFECTS["no netflow"].plant(poor)
+    made = extracted(store, tmp_path / "d", schema)
+    assert "left out 1 degraded, 1 rejected (digest-mismatch 1, source-missing 1)" in capsys.readouterr().err
+    assert read_dataset_manifest(made.path).left_out == {"degraded": 1, "rejected": 1}
+    assert not {bad.name, poor.name} & set(made.load_ids().episode_id)
+    verdicts = {finding.path: finding.verdict for finding in read_index(made.path / "index.parquet")}
+    assert verdicts[f"{bad.parent.name}/{bad.name}"] == "rejected"
 
-    def shorten(manifest: dict[str, Any]) -> None:
-        manifest["ended_wall_ns"] = manifest["started_wall_ns"] + cut
-
-    edit_lines(folder, "labels", lambda lines: lines[:1])
-    edit_manifest(folder, shorten)
-    extract_store([folder, find_episodes(CORPUS)[0]], tmp_path / "d.arrow", schema, workers=1)
-    assert "1 episodes hold no whole labelled window and add nothing" in capsys.readouterr().err
+    more = extracted(store, tmp_path / "d", schema, degraded=True)
+    assert read_dataset_manifest(more.path).left_out == {"rejected": 1}
+    assert more.digest != made.digest
+    at = [i for i, channel in enumerate(schema.channels) if channel.source == "netflow"]
+    assert np.isnan(more.load_tensor().of([poor.name]).x[:, at]).all()  # what is not known is not silence
 
 
-@pytest.mark.parametrize("host", [None, "lab-q35-1", "lab-microvm-1", "lab-q35-2"])
-def test_held_out_host_leaks_nothing(summaries: Samples, dataset: Dataset, host: str | None) -> None:
-    split = held_out_host(summaries, dataset.digest, host)
-    train, validation, test = (summaries.of(side) for side in (split.train, split.validation, split.test))
-    assert len(train.y) + len(validation.y) + len(test.y) == len(summaries.y)
-    assert set(test.host_id) == set(split.held_out)
-    assert not set(test.host_id) & (set(train.host_id) | set(validation.host_id))
-    assert not set(train.episode_id) & set(validation.episode_id)
-    assert set(train.profile) == set(summaries.profile)
-    assert set(train.y) == set(validation.y) == set(range(len(PHASES)))
-    expected = ["scan-and-dial"] if split.held_out == ("lab-q35-2",) else []
-    assert list(split.untested_profiles) == expected
-    learned = set(zip(train.profile, train.sample_name, strict=True)) | set(
-        zip(validation.profile, validation.sample_name, strict=True)
+def test_extract_refuses_a_store_without_a_usable_episode(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    for path in find_episodes(store):
+        DEFECTS["no netflow"].plant(path)
+    with pytest.raises(DatasetError, match="no usable episode; expected accepted ones; .* or take --include-degraded"):
+        extracted(store, tmp_path / "d", schema)
+    assert not (tmp_path / "d" / "dataset.json").exists()
+
+
+def test_extract_starts_from_the_stores_own_index(
+    store: Path, tmp_path: Path, schema: FeatureSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.trainer.test_sweep import run
+    from trainer.corpus import sweep as module
+
+    run(store, schema)
+
+    def never(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(module, "examine_all", never)
+    assert len(extracted(store, tmp_path / "d", schema)) > 80
+
+
+def test_extract_refuses_an_episode_that_changes_under_it(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    from trainer.corpus.extract import Input, extract_episode
+
+    path = find_episodes(store)[0]
+    with pytest.raises(DatasetError, match="changed since it was swept; expected a store at rest"):
+        extract_episode(path, schema, Input("", "0" * 64, ("proc",), 1))
+
+
+def test_extract_refuses_to_share_its_folder(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    with locked(tmp_path / "d" / ".lock"), pytest.raises(BusyError, match="another process works here"):
+        extracted(store, tmp_path / "d", schema)
+
+
+def test_extract_leaves_no_dataset_when_the_disk_is_full(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    """A limit on file sizes fails a write as a full disk does (EFBIG in place of ENOSPC)."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000));"
+        "from trainer.cli import main; sys.exit(main(sys.argv[1:]))"
     )
-    both = learned & set(zip(test.profile, test.sample_name, strict=True))
-    assert set(split.seen_samples) == {f"{profile}/{sample}" for profile, sample in both}
+    command = [sys.executable, "-c", code, "extract", str(store), "--out", str(tmp_path / "d")]
+    for workers in ("1", "2"):
+        done = subprocess.run([*command, "--workers", workers], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert done.returncode == 1, done.stderr
+        assert "Traceback" not in done.stderr
+        assert "cannot be written (File too large)" in done.stderr.splitlines()[-1]
+        assert not (tmp_path / "d" / "dataset.json").exists()
+        assert not list((tmp_path / "d" / "shards").glob("*.arrow"))
+    assert len(extracted(store, tmp_path / "d", schema)) > 80
 
 
-def test_held_out_host_is_the_smallest_one_unless_said(summaries: Samples, dataset: Dataset) -> None:
-    assert held_out_host(summaries, dataset.digest).held_out == ("lab-q35-2",)
+def test_a_registry_of_ones_own_gives_its_own_dataset(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
+    some = msgspec.structs.replace(schema, channels=schema.channels[:3], stride_ns=schema.window_ns)
+    made = extracted(store, tmp_path / "d", some)
+    assert made.load_tensor().x.shape[1:] == (3, 100)
+    assert open_dataset(made.path).schema == some
+    with pytest.raises(SchemaMismatchError, match=r"dataset\.json: feature schema \w{12}…; expected f19e5cd6eb1a…"):
+        open_dataset(made.path, schema)
 
 
-def test_held_out_host_refuses_what_the_corpus_cannot_support(summaries: Samples) -> None:
-    with pytest.raises(DatasetError, match="no host nowhere; expected one of lab-microvm-1, lab-q35-1, lab-q35-2"):
-        held_out_host(summaries, "", "nowhere")
-    alone = summaries.of(sorted(set(summaries.episode_id[summaries.host_id == "lab-q35-1"])))
-    with pytest.raises(DatasetError, match=r"one host only \(lab-q35-1\); expected two at least"):
-        held_out_host(alone, "")
-    scans = (summaries.profile == "scan-and-dial") & (summaries.host_id != "lab-q35-1")
-    with pytest.raises(DatasetError, match="profile scan-and-dial is on no other host"):
-        held_out_host(summaries.of(sorted(set(summaries.episode_id[~scans]))), "", "lab-q35-1")
-    armed = Samples(**{**vars(summaries), "y": np.where(summaries.y == 1, 0, summaries.y)})
-    with pytest.raises(DatasetError, match="no window of armed in train; expected every phase there"):
-        held_out_host(armed, "")
-
-
-def test_split_is_saved_whole_and_refused_for_another_dataset(
-    tmp_path: Path, summaries: Samples, dataset: Dataset
+def test_dataset_of_another_extraction_is_refused_though_nobody_names_a_schema(
+    store: Path, tmp_path: Path, schema: FeatureSchema
 ) -> None:
-    split = held_out_host(summaries, dataset.digest)
-    save_split(split, tmp_path / "s.json")
-    assert load_split(tmp_path / "s.json", dataset.digest) == split
-    with pytest.raises(DatasetError, match=r"a split of dataset \w{12}…; expected of 000000000000…"):
-        load_split(tmp_path / "s.json", "0" * 64)
-    (tmp_path / "s.json").write_text("{")
-    with pytest.raises(DatasetError, match="expected a split"):
-        load_split(tmp_path / "s.json", dataset.digest)
+    made = extracted(store, tmp_path / "d", msgspec.structs.replace(schema, extractor_version=0))
+    with pytest.raises(SchemaMismatchError, match=r"dataset\.json: feature schema \w{12}…; expected f19e5cd6eb1a…"):
+        open_dataset(made.path)
 
 
-def test_locked_refuses_a_second_user(tmp_path: Path) -> None:
-    from contracts.errors import BusyError
+def test_dataset_that_is_none_is_refused(tmp_path: Path, dataset: Dataset, schema: FeatureSchema) -> None:
+    with pytest.raises(MissingError, match="no such folder; expected a dataset; make one with `trainer extract"):
+        open_dataset(tmp_path / "d", schema)
+    bad = tmp_path / "bad"
+    shutil.copytree(dataset.path, bad)
+    manifest = json.loads((bad / "dataset.json").read_text())
 
-    with locked(tmp_path / "l"), pytest.raises(BusyError, match="another process works here"), locked(tmp_path / "l"):
-        pass
+    def with_manifest(**changes: object) -> None:
+        (bad / "dataset.json").write_text(json.dumps({**manifest, **changes}))
+
+    with_manifest(schema_hash="0" * 64)
+    with pytest.raises(DatasetError, match="a schema that is not of its hash"):
+        open_dataset(bad, schema)
+    with_manifest(shards=[{**manifest["shards"][0], "name": "../index.arrow"}])
+    with pytest.raises(DatasetError, match="Expected `str` matching regex"):
+        open_dataset(bad, schema)
+    with_manifest(shards=[{**manifest["shards"][0], "windows": 5}])
+    with pytest.raises(DatasetError, match=r"\d+ windows; expected 5, as dataset\.json says"):
+        open_dataset(bad, schema)
+    with_manifest()
+    shard = bad / "shards" / manifest["shards"][0]["name"]
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(DatasetError, match="not a shard"):
+        open_dataset(bad, schema)
+    shard.unlink()
+    with pytest.raises(MissingError, match="no such file; expected a shard"):
+        open_dataset(bad, schema)
+
+
+def test_shard_of_another_schema_in_the_right_folder_is_refused(
+    tmp_path: Path, dataset: Dataset, schema: FeatureSchema
+) -> None:
+    shutil.copytree(dataset.path, tmp_path / "d")
+    entry = read_dataset_manifest(dataset.path).shards[0]
+    path = tmp_path / "d" / "shards" / entry.name
+    with pa.memory_map(str(dataset.path / "shards" / entry.name)) as source:
+        table = pa.ipc.open_file(source).read_all()
+    other = table.replace_schema_metadata({**table.schema.metadata, b"schema_hash": b"0" * 64})
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, other.schema) as writer:
+        writer.write_table(other)
+    with pytest.raises(SchemaMismatchError, match="feature schema 000000000000…"):
+        open_dataset(tmp_path / "d", schema)

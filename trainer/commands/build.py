@@ -15,7 +15,17 @@ from contracts.keys import SigningKey, generate_key, load_signing_key
 from contracts.paths import signing_key_path, trust_folder
 from contracts.phases import THREAT_MODELS, ThreatModel
 from contracts.telemetry.storage import write_file
-from trainer.commands.options import Commands, add_channels, add_engine, add_store, listed, schema_of, seed, whole
+from trainer.commands.options import (
+    Commands,
+    add_channels,
+    add_engine,
+    add_store,
+    listed,
+    placed,
+    schema_of,
+    seed,
+    whole,
+)
 
 
 def add(commands: Commands) -> None:
@@ -88,8 +98,8 @@ def _build(options: argparse.Namespace) -> int:
     from trainer.table import leaderboard
 
     plan = BuildPlan(
-        store=options.store,
-        out=options.out,
+        store=placed(options, options.store),
+        out=placed(options, options.out),
         architectures=tuple(architecture_named(name) for name in listed(options.architectures)),
         threat_models=threat_models,
         schema=schema,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from trainer.commands.options import Commands, add_channels, add_engine, add_store, schema_of, whole
+from trainer.commands.options import Commands, add_channels, add_engine, add_store, placed, schema_of, whole
 
 
 def add(commands: Commands) -> None:
@@ -40,8 +40,8 @@ def _extract(options: argparse.Namespace) -> int:
     from trainer.engine import engine
 
     plan = Extraction(
-        store=options.store,
-        out=options.out,
+        store=placed(options, options.store),
+        out=placed(options, options.out),
         schema=schema_of(options),
         degraded=options.include_degraded,
         shard_bytes=options.shard_mb << 20,

@@ -31,6 +31,11 @@ def add_engine(parser: Parser) -> None:
     where.add_argument("--cluster", metavar="URL", help="a Dask scheduler, tcp://host:8786 (docs/cluster.md)")
 
 
+def placed(options: argparse.Namespace, path: Path) -> Path:
+    """A path as the workers must be told it: those of a cluster have working folders of their own."""
+    return path.absolute() if options.cluster else path
+
+
 def add_channels(parser: Parser) -> None:
     parser.add_argument("--channels", type=Path, metavar="FILE", help="a channel registry of your own (TOML)")
 

@@ -105,8 +105,8 @@ def stability_index(found: NDArray[np.float32], expected: NDArray[np.float32]) -
 
     NaN is a bin of its own. Half a count is added to each bin, so that an empty one is not infinite.
     """
-    known = expected[~np.isnan(expected)]
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1])) if len(known) else np.empty(0)
+    known = expected[~np.isnan(expected)].astype(np.float64)
+    edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS)) if len(known) else np.empty(0)
 
     def shares(values: NDArray[np.float32]) -> NDArray[np.float64]:
         missing = np.isnan(values)

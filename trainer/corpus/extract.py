@@ -79,6 +79,7 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
     """
     index = plan.out / "index.parquet"
     with locked(plan.out / ".lock"):
+        engine.require_shared(plan.out)
         sweep(Sweep(store=plan.store, out=index, schema=plan.schema, base=plan.store / "index.parquet"), engine)
         taken, left_out = _chosen(plan, index)
         shards = _extracted(plan, taken, engine)

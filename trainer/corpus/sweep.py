@@ -49,6 +49,7 @@ def sweep(plan: Sweep, engine: Engine) -> Census:
             expected="<host_id>/<episode_id>/episode.json",
             remedy="point at a folder of recorded episodes, such as tests/corpus",
         )
+    engine.require_shared(plan.store)
     work = plan.out.with_name(f".{plan.out.name}.ledger")
     with locked(plan.out.with_name(f".{plan.out.name}.lock")):
         resumed = work.exists() and not plan.full

@@ -1,0 +1,112 @@
+"""Rows are read piece by piece, and nothing makes the reader take more memory than a piece."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+from base64 import b64encode
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts.errors import BoundError, RowError, TornError
+from contracts.telemetry import lines as module
+from contracts.telemetry import storage
+from contracts.telemetry.lines import MAX_LINE, row_batches
+from contracts.telemetry.rows import LabelRow, QmpRow
+from contracts.telemetry.storage import compress, expand
+from tests.recordings import ONE
+
+QMP = expand((ONE / "qmp.jsonl.zst").read_bytes(), ONE)
+
+
+def read(data: bytes, stem: str = "qmp", name: str = "qmp.jsonl") -> list[object]:
+    return [row for batch in row_batches(data, stem, Path(name)) for row in batch]
+
+
+@settings(max_examples=60, deadline=None)
+@given(piece=st.integers(1, 3000), cut=st.integers(0, 60_000), zstd=st.booleans())
+def test_rows_are_the_same_however_the_file_is_cut_into_pieces(piece: int, cut: int, zstd: bool) -> None:
+    data = QMP[: QMP.rfind(b"\n", 0, cut + 1) + 1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", piece)
+        patch.setattr(storage, "PIECE", piece)
+        found = read(compress(data), name="qmp.jsonl.zst") if zstd else read(data)
+    assert found == [msgspec.json.decode(line, type=QmpRow) for line in data.splitlines()]
+
+
+@pytest.mark.parametrize("piece", [7, 1000, 1 << 20])
+@pytest.mark.parametrize("number", [1, 2, 250])
+def test_a_bad_row_is_named_by_its_line_however_the_file_is_cut(
+    piece: int, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PIECE", piece)
+    rows = QMP.splitlines(keepends=True)
+    rows[number - 1] = b'{"a":1}\n'
+    with pytest.raises(RowError, match=rf"^qmp\.jsonl:{number}: Object contains unknown field `a`"):
+        read(b"".join(rows))
+
+
+def test_the_last_row_may_lack_its_line_break() -> None:
+    assert read(QMP.rstrip(b"\n")) == read(QMP)
+
+
+def test_blank_lines_are_no_rows_and_count_as_lines() -> None:
+    first, second, *_ = QMP.splitlines(keepends=True)
+    assert len(read(first + b"\n\n" + second)) == 2
+    with pytest.raises(RowError, match=r"^qmp\.jsonl:4: "):
+        read(first + b"\n\n{}\n")
+
+
+@pytest.mark.parametrize("length", [MAX_LINE + 1, 3 << 20])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_past_its_bound_is_refused(length: int, end: bytes) -> None:
+    with pytest.raises(BoundError, match=r"^qmp\.jsonl:2: over 65536 bytes; expected a row of qmp"):
+        read(QMP.splitlines(keepends=True)[0] + b" " * length + end)
+
+
+def test_a_line_at_its_bound_is_read() -> None:
+    row = b'{"t_wall_ns":1,"t_mono_ns":1,"phase":"clean"}'
+    padded = row + b" " * (MAX_LINE - len(row)) + b"\n"
+    assert read(padded * 3, "labels", "labels.jsonl") == [LabelRow(t_wall_ns=1, t_mono_ns=1, phase="clean")] * 3
+
+
+def test_a_gigabyte_on_one_line_is_refused_in_a_few_megabytes() -> None:
+    """Here 60 MB: just under the bound on the ratio, so that the bound on a line is what stops it."""
+    noise = b64encode(random.Random(0).randbytes(150_000))
+    data = compress(noise + b" " * (60 << 20))
+    assert 300 < (60 << 20) / len(data) < 1000
+    tracemalloc.start()
+    with pytest.raises(BoundError, match="over 65536 bytes"):
+        read(data, name="qmp.jsonl.zst")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_a_bomb_is_refused_before_it_goes_off() -> None:
+    data = compress(b"\n" * (100 << 20))
+    assert len(data) < 20_000
+    tracemalloc.start()
+    with pytest.raises(BoundError, match="expands past .* bytes; expected a ratio under 1000"):
+        read(data, name="qmp.jsonl.zst")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 << 20
+
+
+def test_frames_one_after_the_other_are_one_file_up_to_a_bound() -> None:
+    first, second = QMP[: len(QMP) // 2], QMP[len(QMP) // 2 :]
+    assert read(compress(first) + compress(second), name="qmp.jsonl.zst") == read(QMP)
+    with pytest.raises(BoundError, match="over 64 zstd frames"):
+        read(compress(b"\n") * 65, name="qmp.jsonl.zst")
+
+
+@given(st.integers(1, 1000))
+def test_a_frame_that_ends_early_is_torn(cut: int) -> None:
+    data = compress(QMP)
+    with pytest.raises(TornError, match=r"ends in the middle of a zstd frame|not zstd"):
+        read(data[: max(1, len(data) - cut)], name="qmp.jsonl.zst")

@@ -1,0 +1,222 @@
+"""Every defect that the sweep knows, as a way to spoil a copy of a real episode, and what the sweep must say of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from contracts.telemetry.storage import compress, sha256
+from tests.recordings import edit_lines, edit_manifest, edit_row
+
+Row = dict[str, Any]
+SECOND = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Defect:
+    """How to plant it in an episode's folder, the verdict, and exactly the codes that the sweep must give."""
+
+    plant: Callable[[Path], None]
+    verdict: str
+    codes: frozenset[str]
+
+
+def _rows(folder: Path, stem: str, change: Callable[[list[Row]], list[Row]]) -> None:
+    """Change a file's rows, decoded."""
+
+    def edit(lines: list[bytes]) -> list[bytes]:
+        return [msgspec.json.encode(row) for row in change([msgspec.json.decode(line) for line in lines])]
+
+    edit_lines(folder, stem, edit)
+
+
+def _stored(folder: Path, name: str, data: bytes, rows: int) -> None:
+    """Replace a file's stored bytes, and make the manifest agree."""
+    (folder / name).write_bytes(data)
+    entry = {"sha256": sha256(data), "bytes": len(data), "rows": rows}
+    edit_manifest(folder, lambda manifest: manifest["files"].update({name: entry}))
+
+
+def _link(folder: Path, name: str) -> None:
+    """A link to the same bytes, outside the folder."""
+    elsewhere = folder.parent.parent / f".{folder.name}-{name}"
+    shutil.move(folder / name, elsewhere)
+    (folder / name).symlink_to(elsewhere)
+
+
+def _torn(folder: Path) -> None:
+    data = (folder / "guest.jsonl.zst").read_bytes()
+    _stored(folder, "guest.jsonl.zst", data[: len(data) // 2], 1)
+
+
+def _digest(folder: Path) -> None:
+    data = bytearray((folder / "proc.jsonl.zst").read_bytes())
+    data[100] ^= 1
+    (folder / "proc.jsonl.zst").write_bytes(data)
+
+
+def _files(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
+    """Change the manifest's list of files."""
+
+    def edit(manifest: dict[str, Any]) -> None:
+        change(manifest["files"])
+
+    return lambda folder: edit_manifest(folder, edit)
+
+
+def _folder(folder: Path) -> None:
+    (folder / "qmp.jsonl.zst").unlink()
+    (folder / "qmp.jsonl.zst").mkdir()
+
+
+def _no_json(folder: Path) -> None:
+    (folder / "episode.json").write_text("{")
+
+
+def _outside_name(folder: Path) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["files"]["../../secret.jsonl"] = next(iter(manifest["files"].values()))
+
+    edit_manifest(folder, change)
+
+
+def _text(folder: Path, old: bytes, new: bytes, stem: str = "qmp") -> None:
+    """Replace text in the seventh line of a file."""
+
+    def edit(lines: list[bytes]) -> list[bytes]:
+        assert old in lines[6]
+        return [*lines[:6], lines[6].replace(old, new), *lines[7:]]
+
+    edit_lines(folder, stem, edit)
+
+
+def _long_line(folder: Path) -> None:
+    _stored(folder, "netflow.jsonl.zst", compress(b'{"src":"' + b"a" * (40 << 20) + b'"}\n'), 1)
+
+
+def _bomb(folder: Path) -> None:
+    _stored(folder, "qmp.jsonl.zst", compress(b"\n" * (300 << 20)), 1)
+
+
+def _every(stem: str, keep: Callable[[int], bool]) -> Callable[[Path], None]:
+    """Keep some rows, by number."""
+    return lambda folder: edit_lines(folder, stem, lambda lines: [x for i, x in enumerate(lines) if keep(i)])
+
+
+def _starve(folder: Path) -> None:
+    for stem in ("proc", "qmp", "guest"):
+        edit_lines(folder, stem, lambda lines: lines[: len(lines) // 10])
+
+
+def _mono_back(folder: Path) -> None:
+    edit_row(folder, "proc", 500, lambda row: row.update(t_mono_ns=row["t_mono_ns"] - 3 * SECOND))
+
+
+def _wall_set(folder: Path) -> None:
+    def change(rows: list[Row]) -> list[Row]:
+        return [{**r, "t_wall_ns": r["t_wall_ns"] + (i >= 100) * SECOND // 2} for i, r in enumerate(rows)]
+
+    _rows(folder, "qmp", change)
+
+
+def _stray(folder: Path) -> None:
+    def change(rows: list[Row]) -> list[Row]:
+        return [{**r, "t_wall_ns": r["t_wall_ns"] - (i < 5) * 3600 * SECOND} for i, r in enumerate(rows)]
+
+    _rows(folder, "qmp", change)
+
+
+def _flow_clock(folder: Path) -> None:
+    """Times by the exporter's uptime: the mistake that once lost every netflow channel."""
+    names = ("t_wall_ns", "start_wall_ns", "end_wall_ns", "recv_wall_ns")
+
+    def change(rows: list[Row]) -> list[Row]:
+        return [{**r, **{n: max(0, r[n] - r["t_wall_ns"] + r["t_mono_ns"]) for n in names}} for r in rows]
+
+    _rows(folder, "netflow", change)
+
+
+def _shorten(seconds: int) -> Callable[[Path], None]:
+    def plant(folder: Path) -> None:
+        def change(manifest: dict[str, Any]) -> None:
+            manifest["ended_wall_ns"] = manifest["started_wall_ns"] + seconds * SECOND
+
+        edit_manifest(folder, change)
+        end = json.loads((folder / "episode.json").read_text())["ended_wall_ns"]
+        for stem in ("proc", "qmp", "guest", "netflow", "labels"):
+            _rows(folder, stem, lambda rows: [row for row in rows if row["t_wall_ns"] < end])
+
+    return plant
+
+
+def _late(folder: Path) -> None:
+    edit_lines(folder, "labels", lambda lines: lines[1:])
+
+
+def _label(change: Callable[[Row], None]) -> Callable[[Path], None]:
+    return lambda folder: edit_row(folder, "labels", 2, change)
+
+
+def _is(verdict: str, plant: Callable[[Path], None], *codes: str) -> Defect:
+    return Defect(plant, verdict, frozenset(codes))
+
+
+DEFECTS: dict[str, Defect] = {
+    "no manifest": _is("errored", lambda f: (f / "episode.json").unlink(), "manifest-missing"),
+    "manifest a link": _is("errored", lambda f: _link(f, "episode.json"), "manifest-unreadable"),
+    "file a link": _is("errored", lambda f: _link(f, "proc.jsonl.zst"), "file-unreadable"),
+    "file a folder": _is("errored", _folder, "file-unreadable"),
+    "torn zstd": _is("errored", _torn, "file-torn"),
+    "no zstd": _is("errored", lambda f: _stored(f, "qmp.jsonl.zst", b"hello", 1), "file-torn"),
+    "manifest no JSON": _is("rejected", _no_json, "manifest-invalid"),
+    "file name outside": _is("rejected", _outside_name, "manifest-invalid"),
+    "negative start": _is(
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(started_wall_ns=-1)), "manifest-invalid"
+    ),
+    "end before start": _is(
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=1)), "manifest-invalid"
+    ),
+    "wrong folder": _is("rejected", lambda f: edit_manifest(f, lambda m: m.update(host_id="elsewhere")), "misplaced"),
+    "file gone": _is("rejected", lambda f: (f / "qmp.jsonl.zst").unlink(), "file-missing"),
+    "flipped bit": _is("rejected", _digest, "digest-mismatch"),
+    "NaN": _is("rejected", lambda f: _text(f, b'"poll_ns":', b'"poll_ns":NaN,"x":'), "row-invalid"),
+    "1e308": _is("rejected", lambda f: _text(f, b'"poll_ns":', b'"poll_ns":1e308,"x":'), "row-invalid"),
+    "negative": _is("rejected", lambda f: _text(f, b'"poll_ns":', b'"poll_ns":-'), "row-invalid"),
+    "no UTF-8": _is("rejected", lambda f: _text(f, b'"status":"', b'"status":"\xff'), "row-invalid"),
+    "half a row": _is("rejected", lambda f: _text(f, b"}", b""), "row-invalid"),
+    "deep nesting": _is("rejected", lambda f: _text(f, b'"poll_ns":', b'"x":' + b"[" * 5000 + b',"p":'), "row-invalid"),
+    "row count": _is(
+        "rejected", _files(lambda files: files["proc.jsonl.zst"].update(rows=files["proc.jsonl.zst"]["rows"] + 1)),
+        "row-count",
+    ),
+    "bomb": _is("rejected", _bomb, "bound"),
+    "endless line": _is("rejected", _long_line, "bound"),
+    "no labels": _is("rejected", _files(lambda files: files.pop("labels.jsonl.zst")), "labels-missing"),
+    "label outside": _is("rejected", _label(lambda row: row.update(t_wall_ns=1)), "labels-invalid"),
+    "labels not in order": _is("rejected", lambda f: edit_lines(f, "labels", lambda x: [x[0], x[2], x[1]]),
+                               "labels-invalid"),
+    "unknown phase": _is("rejected", _label(lambda row: row.update(phase="asleep")), "phase-unknown"),
+    "monotonic clock back": _is("rejected", _mono_back, "clock-backwards"),
+    "nothing observed": _is("rejected", _starve, "nothing-observed", "rows-few", "coverage-low", "gap"),
+    "too short": _is("rejected", _shorten(9), "too-short"),
+    "no netflow": _is("degraded", _files(lambda files: files.pop("netflow.jsonl.zst")), "source-missing"),
+    "empty guest": _is("degraded", lambda f: edit_lines(f, "guest", lambda lines: lines[:0]), "source-empty"),
+    "few rows": _is("degraded", _every("guest", lambda i: i % 5 != 0), "rows-few"),
+    "low coverage": _is(
+        "degraded", _every("guest", lambda i: not 200 <= i < 600), "rows-few", "coverage-low", "gap"
+    ),
+    "gap": _is("degraded", _every("proc", lambda i: not 400 <= i < 415), "gap"),
+    "wall clock set": _is("degraded", _wall_set, "clock-step"),
+    "stray rows": _is("degraded", _stray, "rows-outside", "clock-step", "gap"),
+    "flow clock": _is("degraded", _flow_clock, "netflow-clock"),
+    "exporter away": _is("degraded", _every("netflow", lambda i: i % 2 == 0), "netflow-silent"),
+    "late labels": _is("degraded", _late, "labels-late"),
+}  # fmt: skip
+"""`duplicate-copy` and `duplicate-id` take two episodes, `worker-lost` and `failed` a machine in trouble: they have
+tests of their own."""

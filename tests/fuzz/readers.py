@@ -1,0 +1,100 @@
+"""Coverage-guided fuzzing (atheris) of the readers of rows and manifests.
+
+    python -m tests.fuzz.readers tests/fuzz/seeds -max_total_time=60
+
+The first byte chooses the reader, the rest is what it reads. Whatever it is, a reader gives rows or a manifest, or
+raises one of our errors on one line; anything else is a crash, and the input is kept by the fuzzer.
+`python -m tests.fuzz.readers --seeds tests/fuzz/seeds` makes the seeds anew from a real recording.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["contracts"]):
+    from contracts.errors import PhasewatchError
+    from contracts.telemetry.episode import read_manifest
+    from contracts.telemetry.lines import row_batches
+    from contracts.telemetry.storage import compress, expand
+
+STEMS = ("proc", "qmp", "guest", "netflow", "labels")
+MANIFEST = 2 * len(STEMS)
+"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest."""
+
+
+def one_input(data: bytes) -> None:
+    """Feed one reader."""
+    if not data:
+        return
+    kind, body = data[0] % (MANIFEST + 1), data[1:]
+    refusal = ""
+    try:
+        if kind == MANIFEST:
+            _manifest(body)
+        else:
+            stem = STEMS[kind % len(STEMS)]
+            name = f"{stem}.jsonl" + (".zst" if kind >= len(STEMS) else "")
+            for batch in row_batches(body, stem, Path(name)):
+                for row in batch:
+                    assert 0 <= row.t_wall_ns <= 2**62
+    except PhasewatchError as error:
+        refusal = str(error)
+    assert "\n" not in refusal
+
+
+def _manifest(body: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "episode.json").write_bytes(body)
+        manifest = read_manifest(Path(folder))
+    for name in manifest.files:
+        assert (Path(folder) / name).parent == Path(folder)
+    assert manifest.ended_wall_ns > manifest.started_wall_ns
+
+
+def write_seeds(folder: Path) -> None:
+    """Three real rows of each source, plain and compressed, a manifest, and what has hurt before."""
+    from tests.recordings import ONE
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, stem in enumerate(STEMS):
+        path = ONE / f"{stem}.jsonl.zst"
+        rows = b"".join(expand(path.read_bytes(), path).splitlines(keepends=True)[:3])
+        (folder / f"{stem}-plain").write_bytes(bytes([number]) + rows)
+        (folder / f"{stem}-zstd").write_bytes(bytes([number + len(STEMS)]) + compress(rows))
+    manifest = bytes([MANIFEST])
+    (folder / "manifest").write_bytes(manifest + (ONE / "episode.json").read_bytes())
+    hurt = {
+        "nan": b'{"t_wall_ns":NaN}\n',
+        "large": b'{"t_wall_ns":1e308}\n',
+        "digits": b'{"t_wall_ns":' + b"9" * 400 + b"}\n",
+        "nested": b"[" * 3000,
+        "no-utf-8": b'{"state":"\xff\xfe"}\n',
+        "surrogate": b'{"state":"\\ud800"}\n',
+        "blank": b"\n\n  \n",
+        "long": b" " * 70_000,
+        "two-frames": b"",
+    }
+    for name, text in hurt.items():
+        (folder / f"rows-{name}").write_bytes(bytes([0]) + text)
+    (folder / "zstd-two-frames").write_bytes(bytes([5]) + compress(b"\n") * 2)
+    (folder / "zstd-bomb").write_bytes(bytes([5]) + compress(b"\n" * (3 << 20)))
+    (folder / "zstd-torn").write_bytes(bytes([5]) + compress(b"hello world, this is no row")[:-4])
+    (folder / "manifest-nested").write_bytes(manifest + b'{"host":' + b"[" * 3000)
+    (folder / "manifest-outside").write_bytes(manifest + b'{"files":{"../x.jsonl":{}}}')
+
+
+def main() -> None:
+    """Fuzz, or make the seeds."""
+    if sys.argv[1:2] == ["--seeds"]:
+        write_seeds(Path(sys.argv[2]))
+        return
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

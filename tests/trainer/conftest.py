@@ -1,0 +1,32 @@
+"""What the trainer's tests share: one dataset of all real recordings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from contracts.features import FeatureSchema
+from tests.recordings import CORPUS
+from trainer.corpus.dataset import Dataset
+from trainer.corpus.extract import Extraction, extract_store
+from trainer.corpus.samples import Samples
+from trainer.engine import engine
+
+
+def extracted(store: Path, out: Path, schema: FeatureSchema, workers: int = 1, **options: Any) -> Dataset:
+    """A store's dataset."""
+    with engine(workers) as made:
+        return extract_store(Extraction(store=store, out=out, schema=schema, **options), made)
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory, schema: FeatureSchema) -> Dataset:
+    """All 44 recordings, in shards of at most 4 MiB."""
+    return extracted(CORPUS, tmp_path_factory.mktemp("data") / "set", schema, workers=2, shard_bytes=4 << 20)
+
+
+@pytest.fixture(scope="session")
+def summaries(dataset: Dataset) -> Samples:
+    return dataset.load_summary()
