@@ -52,8 +52,9 @@ bench: $(READY) ## ratios against named peers, in one run
 system: ## what only the system's package manager has: mosquitto and its clients, for the tests
 	@sh tests/install-system-tools.sh
 
-schemas: $(READY) ## write docs/events anew from contracts/events.py
+schemas: $(READY) ## write docs/events and docs/reasons.md anew from the code
 	$(BIN)/python -m contracts.schemas docs/events
+	$(BIN)/python -m trainer.corpus.reasons docs/reasons.md
 
 lock: ## pin the newest versions that fit pyproject.toml (by uv, in an environment of its own)
 	$(PYTHON) -m venv build/lock

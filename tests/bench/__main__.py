@@ -1,15 +1,14 @@
 """`make bench`: ratios against named peers, each pair measured in one run on the bundled recordings.
 
-    python -m tests.bench [--out build/bench]
+    python -m tests.bench [--out build/bench] [--only corpus|models] [--episodes 5000]
 
-Prints one line per figure. Times are medians; machines are noisy, so nothing here is a test.
+Prints one line per figure; machines are noisy, so nothing here is a test.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import sys
 import tempfile
 import time
@@ -24,8 +23,7 @@ from contracts.channels import view_of
 from contracts.features import feature_schema
 from contracts.keys import generate_key, load_trusted_keys
 from contracts.phases import PHASES
-from contracts.telemetry.episode import _decoders, find_episodes, read_episode
-from contracts.telemetry.storage import expand
+from contracts.telemetry.episode import read_episode
 from edge import scores
 from edge.agent import Agent
 from edge.deploy import activate
@@ -34,6 +32,7 @@ from edge.health import Health
 from edge.outbox import opened
 from edge.replay import replay
 from edge.runtimes import open_runtime
+from tests.bench.corpus import bench_corpus
 from tests.recordings import CORPUS, columns_of_episode
 
 SCHEMA = feature_schema()
@@ -52,27 +51,6 @@ def median_ms(work: Callable[[], object], times: int) -> float:
 
 def line(what: str, ours: float, peer: str, theirs: float) -> None:
     print(f"{what}: {ours:.4g} ms; {peer}: {theirs:.4g} ms; ratio {ours / theirs:.3g}", flush=True)
-
-
-def bench_extraction() -> None:
-    """Whole recordings to tensor and summary, against decompression and a bare typed decode of the same files."""
-    episodes = find_episodes(CORPUS)[:12]
-
-    def bare() -> None:
-        for folder in episodes:
-            for path in sorted(folder.glob("*.zst")):
-                stored = path.read_bytes()
-                hashlib.sha256(stored)
-                _decoders[path.name.split(".")[0]].decode_lines(expand(stored, path))
-
-    def ours() -> None:
-        for folder in episodes:
-            episode = read_episode(folder)
-            columns = columns_of_episode(episode, SCHEMA)
-            ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, SCHEMA)
-            summarise(Extractor(SCHEMA).extract(columns, ends).tensor, SCHEMA)
-
-    line("extract 12 recordings", median_ms(ours, 5), "sha256 + decompress + bare decode", median_ms(bare, 5))
 
 
 def bench_agent(out: Path) -> None:
@@ -127,10 +105,22 @@ def bench_bootstrap() -> None:
 
 
 def main() -> None:
-    """Build once, measure."""
+    """Measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    out: Path = parser.parse_args().out
+    parser.add_argument("--only", choices=("corpus", "models"), help="one half of it")
+    parser.add_argument("--episodes", type=int, default=5000, help="size of the large store (default: 5000)")
+    options = parser.parse_args()
+    out: Path = options.out
+    out.mkdir(parents=True, exist_ok=True)
+    if options.only != "models":
+        bench_corpus(out, (max(options.episodes // 10, 250), options.episodes))
+    if options.only != "corpus":
+        bench_models(out)
+
+
+def bench_models(out: Path) -> None:
+    """Build once, measure."""
     key = out / "keys" / "bench.key"
     if not key.exists():
         generate_key(key)
@@ -139,7 +129,6 @@ def main() -> None:
     status = trainer(["build", str(CORPUS), "--out", str(out), "--quick", "--key", str(key)])
     if status:
         sys.exit(status)
-    bench_extraction()
     bench_agent(out)
     bench_gbt(out)
     bench_bootstrap()

@@ -15,6 +15,7 @@ from contracts import bundle as bundles
 from contracts.keys import generate_key
 from tests.conftest import Build
 from tests.recordings import CORPUS, ONE, copy_of, edit_manifest, edit_row
+from trainer.cli import VERBS
 
 NOWHERE = "mqtt://127.0.0.1:1"
 ROOT = Path(__file__).parents[2]
@@ -36,7 +37,14 @@ def refused(done: subprocess.CompletedProcess[str], status: int, *words: str) ->
 
 
 @pytest.mark.parametrize(
-    "command", [["trainer"], ["trainer", "build"], ["trainer", "keygen"], ["edge"], ["edge", "replay"]], ids=" ".join
+    "command",
+    [
+        ["trainer"],
+        *(["trainer", verb.__name__.rpartition(".")[2]] for verb in VERBS),
+        ["edge"],
+        ["edge", "replay"],
+    ],
+    ids=" ".join,
 )
 def test_help_has_an_example(command: list[str]) -> None:
     done = run(command[0], *command[1:], "--help")
@@ -56,6 +64,15 @@ def test_demo_help_has_an_example() -> None:
         (["trainer", "build"], ["the following arguments are required: STORE, --out"]),
         (["trainer", "build", "x", "--out", "y", "--seed", "a"], ["'a' is no whole number from 0 to 4294967295"]),
         (["trainer", "build", "x", "--out", "y", "--workers", "0"], ["'0' is no whole number from 1 to 1024"]),
+        (["trainer", "validate", "x", "--workers", "2", "--cluster", "tcp://h:1"], ["not allowed with argument"]),
+        (["trainer", "validate", "nowhere"], ["nowhere: no such folder; expected <host_id>/<episode_id>/episode.json"]),
+        (["trainer", "explain", "nowhere"], ["nowhere: no such folder; expected an episode's folder"]),
+        (["trainer", "extract", "nowhere", "--out", "build/x"], ["nowhere: no such folder"]),
+        (["trainer", "extract", "x", "--out", "y", "--shard-mb", "0"], ["'0' is no whole number from 1 to 4096"]),
+        (["trainer", "split", "nowhere"], ["nowhere: no such folder; expected a dataset; make one with `trainer ex"]),
+        (["trainer", "split", "nowhere", "--recipe", "random"], ["no recipe 'random'; expected held_out_host, held"]),
+        (["trainer", "split", "nowhere", "--embargo", "-1"], ["'-1' is no whole number from 0"]),
+        (["trainer", "describe", "nowhere"], ["nowhere: no such folder; expected a dataset"]),
         (["trainer", "build", "x", "--out", "y", "--seed", "-1"], ["'-1' is no whole number from 0 to 4294967295"]),
         (
             ["trainer", "build", "x", "--out", "y", "--threat-models", ","],
@@ -86,24 +103,27 @@ def test_build_refuses_an_empty_store(tmp_path: Path, signing_key: Path) -> None
     refused(done, 2, "an empty store; expected <host_id>/<episode_id>/episode.json; point at a folder")
 
 
-def test_build_refuses_a_bad_episode_and_names_it(tmp_path: Path, signing_key: Path) -> None:
+def test_build_leaves_a_bad_episode_out_and_says_so(tmp_path: Path, signing_key: Path) -> None:
     copy_of(CORPUS / "lab-q35-1" / "lab-q35-1-io-walk-s01", tmp_path / "store")
     edit_row(copy_of(ONE, tmp_path / "store"), "proc", 5, lambda row: row.update(utime="12"))
     done = run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", "--key", signing_key, "--workers", 2)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
-    assert "proc.jsonl.zst:6: Expected `int`, got `str` - at `$.utime`" in done.stderr.splitlines()[-1]
-    assert not (tmp_path / "out" / "dataset.arrow").exists()
+    assert "extract: left out 1 rejected (row-invalid 1); " in done.stderr
+    assert "1 episodes on lab-q35-1 leave nothing to hold out" in done.stderr.splitlines()[-1]
+    why = run("trainer", "explain", tmp_path / "store" / "lab-q35-2" / ONE.name)
+    assert why.returncode == 1
+    assert "proc.jsonl.zst:6: Expected `int`, got `str` - at `$.utime`" in why.stdout
 
 
-def test_build_refuses_an_episode_without_netflow_unless_allowed(tmp_path: Path, signing_key: Path) -> None:
+def test_build_leaves_an_episode_without_netflow_out_unless_asked(tmp_path: Path, signing_key: Path) -> None:
     edit_manifest(copy_of(ONE, tmp_path / "store"), lambda manifest: manifest["files"].pop("netflow.jsonl.zst"))
     arguments = ("build", tmp_path / "store", "--out", tmp_path / "out", "--key", signing_key, "--workers", 1)
     done = run("trainer", *arguments)
     assert done.returncode == 2
-    assert "no netflow file; expected rows of proc, qmp, guest, netflow" in done.stderr.splitlines()[-1]
-    allowed = run("trainer", *arguments, "--allow-missing-source")
-    assert "one host only (lab-q35-2); expected two at least" in allowed.stderr.splitlines()[-1]
+    assert "no usable episode; expected accepted ones" in done.stderr.splitlines()[-1]
+    asked = run("trainer", *arguments, "--include-degraded")
+    assert "1 episodes on lab-q35-2 leave nothing to hold out" in asked.stderr.splitlines()[-1]
 
 
 def test_build_refuses_channels_that_leave_a_threat_model_blind(tmp_path: Path) -> None:
@@ -206,7 +226,11 @@ def tracked() -> dict[str, str]:
     git = shutil.which("git")
     assert git
     listed = subprocess.run([git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = [name for name in listed.splitlines() if "corpus" not in Path(name).parts and not name.endswith(".npz")]
+    names = [
+        name
+        for name in listed.splitlines()
+        if not {"corpus", "seeds"} & set(Path(name).parts) and not name.endswith(".npz")
+    ]
     return {name: (ROOT / name).read_text() for name in names if (ROOT / name).exists()}
 
 

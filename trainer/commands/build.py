@@ -25,6 +25,7 @@ from trainer.commands.options import (
     schema_of,
     seed,
     whole,
+    workers_of,
 )
 
 
@@ -107,7 +108,7 @@ def _build(options: argparse.Namespace) -> int:
         held_out=options.held_out,
         seed=options.seed,
         quick=options.quick,
-        workers=options.workers,
+        workers=workers_of(options),
         cluster=options.cluster,
         degraded=options.include_degraded,
         key=key,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from trainer.commands.options import Commands, add_channels, add_engine, add_store, placed, schema_of, whole
+from trainer.commands.options import Commands, add_channels, add_engine, add_store, placed, schema_of, whole, workers_of
 
 
 def add(commands: Commands) -> None:
@@ -46,7 +46,7 @@ def _extract(options: argparse.Namespace) -> int:
         degraded=options.include_degraded,
         shard_bytes=options.shard_mb << 20,
     )
-    with engine(options.workers, options.cluster) as made:
+    with engine(workers_of(options), options.cluster) as made:
         dataset = extract_store(plan, made)
     print(f"{options.out}: {len(dataset)} windows in {len(dataset.shards)} shards, digest {dataset.digest[:12]}…")
     return 0

@@ -24,11 +24,15 @@ def add_engine(parser: Parser) -> None:
     where.add_argument(
         "--workers",
         type=workers,
-        default=len(os.sched_getaffinity(0)),
         metavar="N",
         help="processes on this machine (default: one per core)",
     )
     where.add_argument("--cluster", metavar="URL", help="a Dask scheduler, tcp://host:8786 (docs/cluster.md)")
+
+
+def workers_of(options: argparse.Namespace) -> int:
+    """`--workers`, or one per core that we may use."""
+    return options.workers or len(os.sched_getaffinity(0))
 
 
 def placed(options: argparse.Namespace, path: Path) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.features import feature_schema
-from trainer.commands.options import Commands, add_engine, add_store, placed
+from trainer.commands.options import Commands, add_engine, add_store, placed, workers_of
 
 
 def add(commands: Commands) -> None:
@@ -38,7 +38,7 @@ def _validate(options: argparse.Namespace) -> int:
 
     out = options.out or options.store / "index.parquet"
     plan = Sweep(store=placed(options, options.store), out=out, schema=feature_schema(), full=options.full)
-    with engine(options.workers, options.cluster) as made:
+    with engine(workers_of(options), options.cluster) as made:
         census = sweep(plan, made)
     if options.json:
         sys.stdout.buffer.write(msgspec.json.encode(census) + b"\n")

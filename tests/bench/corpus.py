@@ -1,0 +1,208 @@
+"""The corpus at its real size, against named peers: sweep, extraction, summaries, the lazy loader.
+
+The sweep's peer is the least that could be done: SHA-256 of the stored bytes, decompression, and a bare msgspec typed
+decode of every row, in a loop without anything else. Best of several runs each, taken in turns.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from backports import zstd
+
+from contracts.features import feature_schema
+from contracts.telemetry.episode import find_episodes
+from contracts.telemetry.lines import _decoders
+from contracts.telemetry.storage import sha256
+from edge.extract import summarise
+from tests.bench.store import make_store
+from tests.recordings import CORPUS
+from trainer.corpus.arrow import write_shard
+from trainer.corpus.catalogue import read_index
+from trainer.corpus.dataset import open_dataset
+from trainer.corpus.examine import examine
+from trainer.corpus.extract import _input, extract_episode
+from trainer.corpus.samples import joined
+
+SCHEMA = feature_schema()
+FULL_STORE = 76_660
+"""Episodes in the store that the system was born from."""
+
+
+def best(works: dict[str, Callable[[], object]], times: int = 9) -> dict[str, float]:
+    """Seconds of the best run of each, taken in turns."""
+    took: dict[str, list[float]] = {name: [] for name in works}
+    for work in works.values():
+        work()
+    for _ in range(times):
+        for name, work in works.items():
+            gc.collect()
+            began = time.perf_counter()
+            work()
+            took[name].append(time.perf_counter() - began)
+    return {name: min(some) for name, some in took.items()}
+
+
+def bare(episodes: list[Path], *, hashed: bool) -> None:
+    """The peer."""
+    for folder in episodes:
+        for path in folder.glob("*.zst"):
+            stored = path.read_bytes()
+            if hashed:
+                sha256(stored)
+            _decoders[path.name.partition(".")[0]].decode_lines(zstd.decompress(stored))
+
+
+def bench_sweep_and_extraction() -> None:
+    """One core, in this process, over the 44 real episodes."""
+    episodes = find_episodes(CORPUS)
+    inputs = [_input(examine(folder, SCHEMA)) for folder in episodes]
+
+    def extract(folder: Path) -> None:
+        tables = [extract_episode(path, SCHEMA, one) for path, one in zip(episodes, inputs, strict=True)]
+        write_shard(folder / "shard.arrow", joined(tables), SCHEMA, "bench")
+
+    with tempfile.TemporaryDirectory() as name:
+        took = best(
+            {
+                "validate": lambda: [examine(folder, SCHEMA) for folder in episodes],
+                "hash, decompress, decode": functools.partial(bare, episodes, hashed=True),
+                "extract": functools.partial(extract, Path(name)),
+                "decompress, decode": functools.partial(bare, episodes, hashed=False),
+            }
+        )
+    for ours, peer in (("validate", "hash, decompress, decode"), ("extract", "decompress, decode")):
+        a, b = took[ours] / len(episodes) * 1000, took[peer] / len(episodes) * 1000
+        print(f"{ours}: {a:.2f} ms/episode; {peer}: {b:.2f} ms/episode; ratio {a / b:.2f}", flush=True)
+
+
+def bench_summaries() -> None:
+    """Six statistics per channel over the same windows, by tsflex (its numpy functions, one process)."""
+    import pandas as pd
+    from tsflex.features import FeatureCollection, MultipleFeatureDescriptors
+
+    inputs = [(folder, _input(examine(folder, SCHEMA))) for folder in find_episodes(CORPUS)[:8]]
+    tensor = np.concatenate([extract_episode(folder, SCHEMA, one).tensor for folder, one in inputs])
+    ours = best({"ours": lambda: summarise(tensor, SCHEMA)})["ours"] / len(tensor)
+
+    some = tensor[:40]
+    time_s = np.arange(SCHEMA.steps) * 0.1
+    spread = np.sum((time_s - time_s.mean()) ** 2)
+
+    def slope(x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+        return float(np.sum((x - x.mean()) * time_s) / spread)
+
+    def roughness(x: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float:
+        return float(np.mean(np.abs(np.diff(x))))
+
+    names = list(SCHEMA.channel_ids)
+    line = some.transpose(0, 2, 1).reshape(-1, len(names)).astype(np.float64)
+    frame = pd.DataFrame(line, columns=names, index=pd.RangeIndex(len(line)))
+    functions = [np.mean, np.std, np.min, np.max, slope, roughness]
+    features = FeatureCollection(MultipleFeatureDescriptors(functions, names, windows=100, strides=100))
+    calculate = functools.partial(features.calculate, frame, n_jobs=1, return_df=True, include_final_window=True)
+    theirs = best({"tsflex": calculate}, 3)["tsflex"] / len(some)
+    found = calculate().to_numpy()
+    assert found.shape == (len(some), len(names) * 6)
+    print(
+        f"summaries: {1 / ours:,.0f} windows/s; tsflex: {1 / theirs:,.0f} windows/s; ratio {theirs / ours:.0f}x",
+        flush=True,
+    )
+
+
+def bench_lazy(folder: Path) -> None:
+    """Shuffled batches, against one sequential copy of the mapped tensors."""
+    dataset = open_dataset(folder)
+    size = sum(shard.tensor.nbytes for shard in dataset.shards)
+    buffer = np.empty(max(shard.tensor.nbytes for shard in dataset.shards), np.uint8)
+
+    def copy() -> None:
+        for shard in dataset.shards:
+            flat = shard.tensor.reshape(-1).view(np.uint8)
+            np.copyto(buffer[: flat.nbytes], flat)
+
+    def lazy() -> None:
+        for _ in dataset.load_tensor_lazy(batch=256, seed=1):
+            pass
+
+    took = best({"lazy": lazy, "memcpy": copy}, 5)
+    rates = {name: size / seconds / 1e9 for name, seconds in took.items()}
+    print(
+        f"lazy loader: {rates['lazy']:.2f} GB/s over {size / 1e6:.0f} MB in {len(dataset.shards)} shards; "
+        f"memcpy of the mapped files: {rates['memcpy']:.2f} GB/s; ratio {rates['lazy'] / rates['memcpy']:.2f}",
+        flush=True,
+    )
+
+
+def bench_large_store(folder: Path, sizes: tuple[int, ...]) -> None:
+    """Sweeps of stores with planted defects: exact, how fast, how much memory; and a dataset of the largest."""
+    peaks = {}
+    for size in sizes:
+        store = folder / f"store-{size}"
+        planted = make_store(store, size, 4)
+        seconds: dict[int, float] = {}
+        for workers in (1, 2):
+            seconds[workers], peaks[size, workers] = command(
+                "validate", store, "--full", "--workers", workers, "--out", folder / f"{size}.parquet"
+            )
+        found = {
+            finding.path: (finding.verdict, sorted({reason.code for reason in finding.reasons}))
+            for finding in read_index(folder / f"{size}.parquet")
+        }
+        assert found == planted.found, "the sweep did not find exactly what was planted"
+        again, _ = command("validate", store, "--out", folder / f"{size}.parquet")
+        rates = ", ".join(f"{len(found) / s:,.0f} episodes/s on {w}" for w, s in seconds.items())
+        print(
+            f"sweep of {len(found)}: {dict(planted.verdicts)} found exactly, {sum(planted.codes.values())} reasons of "
+            f"{len(planted.codes)} kinds; {rates}; nothing changed: {again:.1f} s",
+            flush=True,
+        )
+        print(f"  {FULL_STORE:,} episodes at that rate on 2: {FULL_STORE / len(found) * seconds[2] / 60:.1f} min")
+    for workers in (1, 2):
+        small, large = (peaks[size, workers] for size in (sizes[0], sizes[-1]))
+        print(
+            f"memory, {workers} worker(s): {small / 1e3:.1f} MB at {sizes[0]}, {large / 1e3:.1f} MB at {sizes[-1]}; "
+            f"ratio {large / small:.3f}",
+            flush=True,
+        )
+    store = folder / f"store-{sizes[-1]}"
+    took, peak = command("extract", store, "--out", folder / "dataset", "--include-degraded", "--workers", 2)
+    dataset = open_dataset(folder / "dataset")
+    size = sum(path.stat().st_size for path in (folder / "dataset").rglob("*.arrow"))
+    print(
+        f"extract with its sweep: {len(dataset):,} windows, {size / 1e9:.2f} GB in {took:.0f} s on 2, "
+        f"peak {peak / 1e3:.0f} MB; projected to {FULL_STORE:,}: {FULL_STORE / sizes[-1] * took / 60:.0f} min, "
+        f"{FULL_STORE / sizes[-1] * size / 1e9:.0f} GB",
+        flush=True,
+    )
+
+
+def command(verb: str, *arguments: object) -> tuple[float, float]:
+    """Run a command of the trainer: seconds, and the largest resident set of the program and of a worker, kB, added."""
+    code = (
+        "import sys, resource, json; from trainer.cli import main; main(sys.argv[1:]);"
+        "use = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)];"
+        "print(json.dumps(sum(use)))"
+    )
+    began = time.perf_counter()
+    line = [sys.executable, "-c", code, verb, *map(str, arguments)]
+    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
+    return time.perf_counter() - began, json.loads(done.stdout.splitlines()[-1])
+
+
+def bench_corpus(out: Path, sizes: tuple[int, ...]) -> None:
+    """All of it."""
+    bench_sweep_and_extraction()
+    bench_summaries()
+    with tempfile.TemporaryDirectory(dir=out) as name:
+        bench_large_store(Path(name), sizes)
+        bench_lazy(Path(name) / "dataset")

@@ -1,0 +1,71 @@
+"""Every example in docs/ runs, and prints what the page says."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.recordings import CORPUS
+from tests.road.test_readme import options_exist
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder like a fresh clone's, with the recordings."""
+    shutil.copytree(CORPUS, tmp_path / "tests" / "corpus")
+    for folder in (tmp_path / "tests").rglob("*"):
+        folder.chmod(0o755 if folder.is_dir() else 0o644)
+    return tmp_path
+
+
+def in_shell(command: str, place: Path) -> str:
+    """What a user would see on standard output."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path}
+    done = subprocess.run(["sh", "-c", command], cwd=place, env=env, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
+
+
+def test_examples_print_what_the_page_says(place: Path) -> None:
+    text = (DOCS / "corpus.md").read_text()
+    examples = [
+        part.partition("\n")
+        for block in re.findall(r"```console\n(.*?)```", text, flags=re.DOTALL)
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]
+    ]
+    assert {command.split()[1] for command, _, _ in examples if command.startswith("trainer")} == {
+        *("validate", "explain", "extract", "split", "describe"),
+    }
+    for command, _, expected in examples:
+        assert in_shell(command, place) == expected.strip(), command
+
+
+def test_code_on_the_page_runs(place: Path) -> None:
+    in_shell("trainer extract tests/corpus --out build/dataset", place)
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "datasets.md").read_text(), flags=re.DOTALL)
+    assert len(blocks) == 3
+    (place / "page.py").write_text("\n".join(blocks))
+    assert in_shell("python page.py && echo done", place).endswith("done")
+    assert "tuned by: person-" in in_shell("trainer split build/mine", place)
+    assert "walking" in in_shell("trainer describe build/mine", place)
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
+def test_pages_name_options_and_pages_that_exist(page: str) -> None:
+    text = (DOCS / page).read_text()
+    options_exist([line for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, flags=re.DOTALL)
+                   for line in block.replace("$ ", "").splitlines() if line.startswith("trainer ")])  # fmt: skip
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        assert (DOCS / link).exists(), link
