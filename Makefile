@@ -49,7 +49,7 @@ lint: $(READY) ## ruff, mypy --strict, import-linter
 bench: $(READY) ## ratios against named peers, in one run
 	$(BIN)/python -m tests.bench
 
-system: ## what only the system's package manager has: mosquitto and its clients, for the tests
+system: ## what only the system's package manager has: mosquitto, its clients and chromium, for the tests
 	@sh tests/install-system-tools.sh
 
 schemas: $(READY) ## write docs/events and docs/reasons.md anew from the code

@@ -78,6 +78,8 @@ def clock_steps(columns: Columns) -> Ints:
     """The spans that a step of the wall clock makes doubtful: (k, 3) Unix ns, from, to, known at."""
     dt, dmono = np.diff(columns.t_wall), np.diff(columns.t_mono)
     at = np.flatnonzero(np.abs(dt - dmono) > CLOCK_TOLERANCE_NS)
+    if len(at) == 0:
+        return np.empty((0, 3), np.int64)
     before, after = columns.t_wall[at], columns.t_wall[at + 1]
     known = np.maximum(columns.arrival[at], columns.arrival[at + 1])
     return np.stack([np.minimum(before, after), np.maximum(before, after), known], axis=1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.channels import Channel, SampledKind
+from contracts.channels import SampledKind
 from contracts.errors import ConfigError
 from contracts.features import SECOND, FeatureSchema
 from contracts.phases import SOURCES, Source
@@ -96,7 +96,8 @@ class Extractor:
             if source == "netflow":
                 flows = FlowGrid(some, ends, schema)
                 for i, channel in self._flow_channels:
-                    tensor[:, i] = _transformed(flows.channel(channel), channel)
+                    values = flows.channel(channel)
+                    tensor[:, i] = values if channel.transform == "identity" else np.log1p(values)
                 continue
             near = around(some.before(int(ends[-1]) + schema.settle_ns), boundaries)
             for part in self._parts[source]:
@@ -126,20 +127,13 @@ class _Part:
         else:
             lines = np.minimum(levels(near, boundaries, self._max_age_ns) / self._divisors, self._limits)
         if self._kind != "change":  # what does not depend on the window is transformed once, not once per window
-            self._transform(lines)
+            lines[self._log] = np.log1p(lines[self._log])  # none of these is negative
         windows = _cut(lines, schema.steps, schema.stride_ns // schema.step_ns)
         if self._kind == "change":
             windows = windows - _first_observed(windows)
-            self._transform(windows)
+            logged = windows[self._log]
+            windows[self._log] = np.copysign(np.log1p(np.abs(logged)), logged)
         return windows
-
-    def _transform(self, values: Floats) -> None:
-        logged = values[self._log]
-        values[self._log] = np.copysign(np.log1p(np.abs(logged)), logged)
-
-
-def _transformed(values: Floats, channel: Channel) -> Floats:
-    return values if channel.transform == "identity" else np.copysign(np.log1p(np.abs(values)), values)
 
 
 def _cut(lines: Floats, steps: int, stride: int) -> Floats:

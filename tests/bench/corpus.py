@@ -6,9 +6,9 @@ decode of every row, in a loop without anything else. Best of several runs each,
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
-import json
 import subprocess
 import sys
 import tempfile
@@ -23,7 +23,7 @@ from contracts.features import feature_schema
 from contracts.telemetry.episode import find_episodes
 from contracts.telemetry.lines import _decoders
 from contracts.telemetry.storage import sha256
-from edge.extract import summarise
+from edge.extract import Extractor, summarise
 from tests.bench.store import make_store
 from tests.recordings import CORPUS
 from trainer.corpus.arrow import write_shard
@@ -34,6 +34,7 @@ from trainer.corpus.extract import _input, extract_episode
 from trainer.corpus.samples import joined
 
 SCHEMA = feature_schema()
+EXTRACTOR = Extractor(SCHEMA)
 FULL_STORE = 76_660
 """Episodes in the store that the system was born from."""
 
@@ -68,7 +69,7 @@ def bench_sweep_and_extraction() -> None:
     inputs = [_input(examine(folder, SCHEMA)) for folder in episodes]
 
     def extract(folder: Path) -> None:
-        tables = [extract_episode(path, SCHEMA, one) for path, one in zip(episodes, inputs, strict=True)]
+        tables = [extract_episode(path, EXTRACTOR, one) for path, one in zip(episodes, inputs, strict=True)]
         write_shard(folder / "shard.arrow", joined(tables), SCHEMA, "bench")
 
     with tempfile.TemporaryDirectory() as name:
@@ -91,7 +92,7 @@ def bench_summaries() -> None:
     from tsflex.features import FeatureCollection, MultipleFeatureDescriptors
 
     inputs = [(folder, _input(examine(folder, SCHEMA))) for folder in find_episodes(CORPUS)[:8]]
-    tensor = np.concatenate([extract_episode(folder, SCHEMA, one).tensor for folder, one in inputs])
+    tensor = np.concatenate([extract_episode(folder, EXTRACTOR, one).tensor for folder, one in inputs])
     ours = best({"ours": lambda: summarise(tensor, SCHEMA)})["ours"] / len(tensor)
 
     some = tensor[:40]
@@ -187,16 +188,38 @@ def bench_large_store(folder: Path, sizes: tuple[int, ...]) -> None:
 
 
 def command(verb: str, *arguments: object) -> tuple[float, float]:
-    """Run a command of the trainer: seconds, and the largest resident set of the program and of a worker, kB, added."""
-    code = (
-        "import sys, resource, json; from trainer.cli import main; main(sys.argv[1:]);"
-        "use = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)];"
-        "print(json.dumps(sum(use)))"
-    )
-    began = time.perf_counter()
-    line = [sys.executable, "-c", code, verb, *map(str, arguments)]
-    done = subprocess.run(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-    return time.perf_counter() - began, json.loads(done.stdout.splitlines()[-1])
+    """Run a command of the trainer: seconds, and the largest sum of resident sets of it and its workers, kB."""
+    began, peak = time.perf_counter(), 0
+    line = [sys.executable, "-m", "trainer.cli", verb, *map(str, arguments)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(line, **quiet) as process:  # type: ignore[call-overload] # redirections by name
+        while process.poll() is None:
+            peak = max(peak, sum(map(resident_kb, family(process.pid))))
+            time.sleep(0.05)
+    assert process.returncode in (0, 1), line
+    return time.perf_counter() - began, peak
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def resident_kb(pid: int) -> int:
+    """`VmRSS`."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS"):
+                return int(line.split()[1])
+    return 0
 
 
 def bench_corpus(out: Path, sizes: tuple[int, ...]) -> None:

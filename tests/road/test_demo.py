@@ -51,7 +51,8 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(folder: Path, broker: s
 
 
 def test_demo_says_in_one_line_when_there_is_nothing_to_train_on(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edge.demo", "--store", str(tmp_path), "--out", str(tmp_path / "out")]
+    (tmp_path / "store").mkdir()
+    command = [sys.executable, "-m", "edge.demo", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

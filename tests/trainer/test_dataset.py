@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.channels import view_of
-from contracts.errors import BusyError, DatasetError, MissingError, SchemaMismatchError
+from contracts.errors import BusyError, ConfigError, DatasetError, MissingError, SchemaMismatchError
 from contracts.features import FeatureSchema
 from contracts.phases import PHASES
 from contracts.telemetry.episode import find_episodes, read_episode
@@ -196,7 +196,13 @@ def test_extract_refuses_an_episode_that_changes_under_it(store: Path, tmp_path:
 
     path = find_episodes(store)[0]
     with pytest.raises(DatasetError, match="changed since it was swept; expected a store at rest"):
-        extract_episode(path, schema, Input("", "0" * 64, ("proc",), 1))
+        extract_episode(path, Extractor(schema), Input("", "0" * 64, ("proc",), 1))
+
+
+def test_extract_refuses_to_write_into_the_store(store: Path, schema: FeatureSchema) -> None:
+    with pytest.raises(ConfigError, match="inside the store; expected a folder outside it"):
+        extracted(store, store / "dataset", schema)
+    assert {path.name for path in store.iterdir()} == {path.parent.name for path in find_episodes(store)}
 
 
 def test_extract_refuses_to_share_its_folder(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:

@@ -16,12 +16,14 @@ from hypothesis import strategies as st
 
 from contracts.features import feature_schema
 from contracts.telemetry.storage import compress, expand, sha256
+from edge.extract import Extractor
 from tests.defects import _shorten
 from tests.recordings import ONE, edit_manifest
 from trainer.corpus.examine import examine
 from trainer.corpus.extract import Input, extract_episode
 
 SCHEMA = feature_schema()
+EXTRACTOR = Extractor(SCHEMA)
 STEMS = ("proc", "qmp", "guest", "netflow", "labels")
 
 
@@ -47,7 +49,7 @@ def holds(folder: Path) -> None:
         assert finding.reasons
         return
     wanted = Input(finding.path, finding.manifest_sha256, finding.usable_sources, finding.windows)
-    table = extract_episode(folder, SCHEMA, wanted)
+    table = extract_episode(folder, EXTRACTOR, wanted)
     assert len(table.label) == len(table.tensor) == len(table.purity) <= finding.windows
     assert not np.isinf(table.tensor).any()
     assert not np.isinf(table.summary).any()

@@ -313,7 +313,7 @@ def test_index_that_is_none_is_refused(tmp_path: Path, store: Path, schema: Feat
     with pytest.raises(MissingError, match="no such file; expected an index; make one with `trainer validate STORE`"):
         list(read_index(tmp_path / "none"))
     (tmp_path / "text").write_text("hello")
-    with pytest.raises(DatasetError, match="not Parquet .*; expected an index; validate again"):
+    with pytest.raises(DatasetError, match="not Parquet .*; expected an index; choose another file"):
         list(read_index(tmp_path / "text"))
     pq.write_table(pq.read_table(_index_of(store, schema)).select(["path"]), tmp_path / "other")
     with pytest.raises(DatasetError, match="another kind of Parquet file"):
@@ -325,9 +325,9 @@ def _index_of(store: Path, schema: FeatureSchema) -> Path:
     return store / "index.parquet"
 
 
-def test_sweep_reads_all_again_when_its_index_is_torn(
-    store: Path, schema: FeatureSchema, capsys: pytest.CaptureFixture[str]
-) -> None:
-    _index_of(store, schema).write_bytes(b"PAR1 torn")
-    assert run(store, schema).verdicts["accepted"] == 3
-    assert "everything is read again" in capsys.readouterr().err
+@pytest.mark.parametrize("full", [False, True])
+def test_sweep_does_not_replace_a_file_that_is_no_index(store: Path, schema: FeatureSchema, full: bool) -> None:
+    (store / "index.parquet").write_text("my notes")
+    with pytest.raises(DatasetError, match="not Parquet .*; expected an index; choose another file, or remove it"):
+        run(store, schema, full=full)
+    assert (store / "index.parquet").read_text() == "my notes"

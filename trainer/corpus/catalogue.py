@@ -110,10 +110,15 @@ def _opened(path: Path) -> Any:
         ) from None
     except (pa.ArrowException, OSError) as error:
         raise DatasetError(
-            path, f"not Parquet ({' '.join(str(error).split())[:80]})", expected="an index", remedy="validate again"
+            path,
+            f"not Parquet ({' '.join(str(error).split())[:80]})",
+            expected="an index",
+            remedy="choose another file, or remove it",
         ) from None
     if (file.schema_arrow.metadata or {}).get(b"format") != FORMAT or file.schema_arrow.names != SCHEMA.names:
-        raise DatasetError(path, "another kind of Parquet file", expected="an index", remedy="validate again")
+        raise DatasetError(
+            path, "another kind of Parquet file", expected="an index", remedy="choose another file, or remove it"
+        )
     return file
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contracts.errors import DatasetError, LabelError, MissingError, SchemaMismatchError, WorkError
+from contracts.errors import ConfigError, DatasetError, LabelError, MissingError, SchemaMismatchError, WorkError
 from contracts.features import FeatureSchema
 from contracts.phases import PHASES, Source
 from contracts.telemetry.episode import check_labels, read_manifest
@@ -75,8 +75,13 @@ class Task(msgspec.Struct, frozen=True):
 def extract_store(plan: Extraction, engine: Engine) -> Dataset:
     """The dataset of a store at `plan.out`. Shards that are there already, of the same episodes, are kept.
 
-    Raises `MissingError`, `BusyError`, `StorageError`, `DatasetError` if nothing is usable, and `WorkError`.
+    Raises `MissingError`, `BusyError`, `StorageError`, `DatasetError` if nothing is usable, `ConfigError` if it would
+    lie inside the store, and `WorkError`.
     """
+    if plan.out.resolve().is_relative_to(plan.store.resolve()):
+        raise ConfigError(
+            plan.out, "inside the store", expected="a folder outside it", remedy="choose another place for --out"
+        )
     index = plan.out / "index.parquet"
     with locked(plan.out / ".lock"):
         engine.require_shared(plan.out)
@@ -193,7 +198,8 @@ def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) 
     path = folder / task.name
     kept = _kept(path, task, schema)
     if kept is None:
-        tables = [extract_episode(store / one.path, schema, one) for one in task.inputs]
+        extractor = Extractor(schema)
+        tables = [extract_episode(store / one.path, extractor, one) for one in task.inputs]
         write_shard(path, joined(tables), schema, digest_of(schema, task.inputs))
     return ShardEntry(name=task.name, sha256=kept or file_sha256(path), windows=len(ArrowShard(path, schema)))
 
@@ -210,13 +216,13 @@ def _kept(path: Path, task: Task, schema: FeatureSchema) -> str | None:
     return found if task.known in (None, found) else None
 
 
-def extract_episode(folder: Path, schema: FeatureSchema, wanted: Input) -> WindowTable:
+def extract_episode(folder: Path, extractor: Extractor, wanted: Input) -> WindowTable:
     """All labelled windows of one episode that the sweep found usable.
 
     Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, and `DatasetError` if it has changed
     since the sweep.
     """
-    manifest = read_manifest(folder)
+    schema, manifest = extractor.schema, read_manifest(folder)
     if sha256((folder / "episode.json").read_bytes()) != wanted.manifest_sha256:
         raise DatasetError(
             folder, "changed since it was swept", expected="a store at rest", remedy="run it again when nobody writes"
@@ -231,7 +237,7 @@ def extract_episode(folder: Path, schema: FeatureSchema, wanted: Input) -> Windo
     ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema)
     truth = truth_of(labels, manifest.ended_wall_ns, ends, schema)
     known = truth.label >= 0
-    windows = Extractor(schema).extract(columns, ends[known])
+    windows = extractor.extract(columns, ends[known])
     ids = {"episode_id": manifest.episode_id, "host_id": manifest.host_id}
     ids |= {"profile": manifest.profile, "sample_name": manifest.sample_name}
     return WindowTable(

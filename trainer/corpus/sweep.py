@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from contracts.errors import DatasetError, MissingError
+from contracts.errors import MissingError
 from contracts.features import FeatureSchema
 from contracts.telemetry.storage import locked
-from trainer.corpus.catalogue import Census, read_index, write_index
+from trainer.corpus.catalogue import Census, is_complete, read_index, write_index
 from trainer.corpus.examine import VALIDATOR_VERSION, Finding, examine, fingerprint, lost, relative
 from trainer.corpus.ledger import Ledger, opened_ledger, remove_ledger
 from trainer.engine import Engine, Lost
@@ -39,7 +39,8 @@ class Sweep:
 def sweep(plan: Sweep, engine: Engine) -> Census:
     """Bring the index at `plan.out` up to date.
 
-    Raises `MissingError`, `BusyError`, `StorageError`. On Ctrl-C the index holds what was done, and says so.
+    Raises `MissingError`, `BusyError`, `StorageError`, and `DatasetError` if there is a file at `plan.out` that is no
+    index: it is not ours to replace. On Ctrl-C the index holds what was done, and says so.
     """
     total = sum(1 for _ in episode_folders(plan.store))
     if total == 0:
@@ -52,6 +53,8 @@ def sweep(plan: Sweep, engine: Engine) -> Census:
     engine.require_shared(plan.store)
     work = plan.out.with_name(f".{plan.out.name}.ledger")
     with locked(plan.out.with_name(f".{plan.out.name}.lock")):
+        if plan.out.exists():
+            is_complete(plan.out)
         resumed = work.exists() and not plan.full
         with opened_ledger(work, fresh=not resumed) as ledger:
             if not resumed and not plan.full:
@@ -87,14 +90,10 @@ def _folders(parent: Path) -> list[Path]:
 def _start_from(plan: Sweep, ledger: Ledger) -> None:
     """Earlier findings: of the base index, then of our own."""
     for path in (plan.base, plan.out):
-        if path is None or not path.exists():
-            continue
-        try:
+        if path is not None and path.exists():
             known = (finding for finding in read_index(path) if finding.validator_version == VALIDATOR_VERSION)
             while some := list(islice(known, 1024)):
                 ledger.add(some, seen=False)
-        except DatasetError as error:
-            say(f"validate: {error.found} at {path}; everything is read again")
 
 
 def _fill(plan: Sweep, ledger: Ledger, engine: Engine, step: Step) -> None:

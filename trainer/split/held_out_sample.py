@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import final
 
-from trainer.split.base import CannotError, Cut, Episodes, Recipe, RecipeName
+from trainer.split.base import CannotError, Cut, EpisodeFacts, Episodes, Recipe, RecipeName
 
 
 @final
@@ -38,5 +38,8 @@ class HeldOutSample(Recipe):
         chosen = set(option.split(","))
         for sample in sorted(chosen - known):
             raise CannotError(f"no sample {sample} among {', '.join(sorted(known))}")
-        held_out = [episode for episode in episodes if f"{episode.profile}/{episode.sample_name}" in chosen]
-        return Cut([episode for episode in episodes if episode not in held_out], held_out)
+        rest: list[EpisodeFacts] = []
+        held_out: list[EpisodeFacts] = []
+        for episode in episodes:
+            (held_out if f"{episode.profile}/{episode.sample_name}" in chosen else rest).append(episode)
+        return Cut(rest, held_out)
