@@ -23,9 +23,22 @@ RUN = 64
 POOL = 64
 """Runs per pool: about 75 MB of the mapped file are in use at a time."""
 
-_Window = tuple[NDArray[np.float32], NDArray[np.int64], int]
-"""A window by where it is: its shard's tensor and labels, and its row."""
 Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pool:
+    """Windows by where they are: each one's tensor, row and label."""
+
+    tensors: list[NDArray[np.float32]]
+    rows: list[int]
+    labels: NDArray[np.int64]
+
+    def part(self, start: int, end: int) -> _Pool:
+        return _Pool(self.tensors[start:end], self.rows[start:end], self.labels[start:end])
+
+    def followed_by(self, other: _Pool) -> _Pool:
+        return _Pool(self.tensors + other.tensors, self.rows + other.rows, np.append(self.labels, other.labels))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,20 +73,26 @@ class LazyTensors:
             for start in range(0, len(rows), RUN)
         ]
         order = np.arange(len(runs)) if rng is None else rng.permutation(len(runs))
-        left: list[_Window] = []
+        left = _Pool([], [], np.empty(0, np.int64))
         for start in range(0, len(runs), POOL):
             chosen = [runs[i] for i in order[start : start + POOL]]
-            held = {shard: (self.shards[shard].tensor, self.shards[shard].column("label")) for shard, _ in chosen}
-            pool = [(*held[shard], row) for shard, rows in chosen for row in rows.tolist()]
-            if rng is not None:
-                pool = [pool[i] for i in rng.permutation(len(pool))]
-            left += pool
-            whole = len(left) - len(left) % self.batch
+            pool = left.followed_by(self._pool(chosen, rng))
+            whole = len(pool.rows) - len(pool.rows) % self.batch
             for at in range(0, whole, self.batch):
-                yield self._gathered(left[at : at + self.batch])
-            left = left[whole:]
-        if left:
+                yield self._gathered(pool.part(at, at + self.batch))
+            left = pool.part(whole, len(pool.rows))
+        if left.rows:
             yield self._gathered(left)
+
+    def _pool(self, runs: list[tuple[int, NDArray[np.intp]]], rng: np.random.Generator | None) -> _Pool:
+        held = {shard: self.shards[shard].tensor for shard, _ in runs}
+        rows = np.concatenate([rows for _, rows in runs])
+        labels = np.concatenate([self.shards[shard].column("label")[rows] for shard, rows in runs])
+        tensors = [held[shard] for shard, rows in runs for _ in range(len(rows))]
+        if rng is None:
+            return _Pool(tensors, rows.tolist(), labels)
+        mixed = rng.permutation(len(rows))
+        return _Pool([tensors[i] for i in mixed.tolist()], rows[mixed].tolist(), labels[mixed])
 
     def as_tf(self, epochs: int = 1) -> Any:
         """The same batches as a `tf.data.Dataset`."""
@@ -97,16 +116,15 @@ class LazyTensors:
             for shard in self.shards
         ]
 
-    def _gathered(self, windows: list[_Window]) -> Batch:
-        x = np.empty((len(windows), len(self.channels), self.steps), np.float32)
-        y = np.empty(len(windows), np.int64)
-        for i, (tensor, label, row) in enumerate(windows):
-            if len(self.channels) == tensor.shape[1] and self._in_order:
+    def _gathered(self, pool: _Pool) -> Batch:
+        x = np.empty((len(pool.rows), len(self.channels), self.steps), np.float32)
+        if pool.tensors[0].shape[1] == len(self.channels) and self._in_order:
+            for i, (tensor, row) in enumerate(zip(pool.tensors, pool.rows, strict=True)):
                 x[i] = tensor[row]
-            else:
+        else:
+            for i, (tensor, row) in enumerate(zip(pool.tensors, pool.rows, strict=True)):
                 tensor[row].take(self.channels, axis=0, out=x[i])
-            y[i] = label[row]
-        return x, y
+        return x, pool.labels
 
     @functools.cached_property
     def _in_order(self) -> bool:
