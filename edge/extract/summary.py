@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from contracts.features import SECOND, FeatureSchema
 
 Floats = NDArray[np.float64]
+_AT_ONCE = 512
+"""Lines that are worked on together: they and what is made of them stay in a core's cache."""
 
 
 def summarise(tensor: NDArray[np.float32], schema: FeatureSchema) -> NDArray[np.float32]:
@@ -18,33 +20,37 @@ def summarise(tensor: NDArray[np.float32], schema: FeatureSchema) -> NDArray[np.
     absolute change from step to step); NaN where too few steps are observed. Sums run in float64.
     """
     windows, channels, steps = tensor.shape
-    x = tensor.reshape(windows * channels, steps).astype(np.float64)
+    lines = tensor.reshape(windows * channels, steps)
     time = np.arange(steps) * (schema.step_ns / SECOND)
-    total = x.sum(axis=1)
-    statistics = _of_whole(x, total, time)
-    gaps = np.flatnonzero(np.isnan(total))
-    statistics[gaps] = _of_gappy(x[gaps], time)
-    return statistics.reshape(windows, channels * statistics.shape[1]).astype(np.float32)
+    statistics = np.empty((len(lines), len(schema.statistics)), np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):  # a window of one step has neither slope nor roughness
+        for start in range(0, len(lines), _AT_ONCE):
+            some = lines[start : start + _AT_ONCE]
+            x = some.astype(np.float64)
+            total = x.sum(axis=1)
+            found = _of_whole(some, x, total, time)
+            if np.isnan(total.sum()):
+                gaps = np.flatnonzero(np.isnan(total))
+                found[gaps] = _of_gappy(x[gaps], time)
+            statistics[start : start + _AT_ONCE] = found
+    return statistics.reshape(windows, channels * len(schema.statistics))
 
 
-def _of_whole(x: Floats, total: Floats, time: Floats) -> Floats:
-    """(L, 6) of lines (L, T) in which every step is observed; NaN for the others."""
+def _of_whole(lines: NDArray[np.float32], x: Floats, total: Floats, time: Floats) -> Floats:
+    """(L, 6) of lines (L, T) in which every step is observed, NaN for the others. x: the same lines in float64."""
     steps = x.shape[1]
     statistics = np.empty((len(x), 6))
-    mean, deviation_of, low, high, slope, roughness = statistics.T
-    np.divide(total, steps, out=mean)
-    x.min(axis=1, out=low)
-    x.max(axis=1, out=high)
+    mean = total / steps
     deviation = x - mean[:, None]
-    spread = (deviation * deviation).sum(axis=1)
-    np.sqrt(spread / steps, out=deviation_of)
+    scratch = np.square(deviation)
+    statistics[:, 0] = mean
+    statistics[:, 1] = np.sqrt(scratch.sum(axis=1) / steps)
+    statistics[:, 2] = lines.min(axis=1)
+    statistics[:, 3] = lines.max(axis=1)
     # deviations add up to 0, so the mean of time drops out
-    np.multiply(deviation, time, out=deviation)
-    np.divide(deviation.sum(axis=1), _time_spread(time), out=slope)
-    jumps = deviation[:, 1:]
-    np.subtract(x[:, 1:], x[:, :-1], out=jumps)
-    np.abs(jumps, out=jumps)
-    np.divide(jumps.sum(axis=1), steps - 1, out=roughness)
+    statistics[:, 4] = np.multiply(deviation, time, out=scratch).sum(axis=1) / _time_spread(time)
+    jumps = np.subtract(x[:, 1:], x[:, :-1], out=scratch[:, 1:])
+    statistics[:, 5] = np.abs(jumps, out=jumps).sum(axis=1) / np.float64(steps - 1)
     return statistics
 
 

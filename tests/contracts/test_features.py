@@ -56,3 +56,14 @@ def test_require_schema_refuses_another_hash(schema: FeatureSchema) -> None:
         match=r"bundle x: feature schema abababababab…; expected \w{12}…, which .*; rebuild it with",
     ):
         require_schema("ab" * 32, schema, "bundle x")
+
+
+def test_hash_goes_by_value_however_the_schema_came_here(schema: FeatureSchema) -> None:
+    """Copied between processes, read from JSON, or with defaults written down: one schema, one hash."""
+    import pickle
+
+    assert pickle.loads(pickle.dumps(schema)).hash == schema.hash  # as a worker gets it, on our own machine
+    assert msgspec.json.decode(msgspec.json.encode(schema), type=FeatureSchema).hash == schema.hash
+    spelt = [msgspec.structs.asdict(channel) for channel in schema.channels]
+    channels = msgspec.convert(spelt, tuple[type(schema.channels[0]), ...])  # type: ignore[misc] # the type of a channel
+    assert msgspec.structs.replace(schema, channels=channels).hash == schema.hash

@@ -58,3 +58,19 @@ def test_summarise_lays_features_out_as_they_are_named(schema: FeatureSchema) ->
 @pytest.mark.parametrize("windows", [0, 1])
 def test_summarise_takes_any_number_of_windows(windows: int) -> None:
     assert summarise(np.zeros((windows, 46, 100), np.float32), SCHEMA).shape == (windows, 276)
+
+
+def test_summarise_takes_windows_of_one_step() -> None:
+    schema = FeatureSchema(channels=SCHEMA.channels[:1], window_ns=SCHEMA.step_ns, stride_ns=SCHEMA.step_ns,
+                           flow_horizon_ns=SCHEMA.step_ns)  # fmt: skip
+    found = summarise(np.array([[[3.0]], [[np.nan]]], np.float32), schema)
+    np.testing.assert_array_equal(found[0], [3, 0, 3, 3, np.nan, np.nan])
+    assert np.isnan(found[1]).all()
+
+
+def test_summarise_gives_a_window_the_same_bits_among_many_as_alone() -> None:
+    rng = np.random.default_rng(1)
+    tensor = rng.normal(size=(60, 46, 100)).astype(np.float32)
+    tensor[rng.random(tensor.shape) < 0.001] = np.nan
+    alone = np.concatenate([summarise(window[None], SCHEMA) for window in tensor])
+    np.testing.assert_array_equal(summarise(tensor, SCHEMA), alone)

@@ -22,7 +22,7 @@ from trainer.corpus.reasons import VERDICTS, Reason, worst
 FORMAT = b"phasewatch index 1"
 ACROSS = ("duplicate-copy", "duplicate-id")
 """Reasons that come from other episodes: they are found anew by every sweep."""
-_BATCH = 2048
+_BATCH = 256
 _TEXTS = ("path", "host_id", "episode_id", "guest_id", "profile", "sample_name")
 _DIGESTS = ("manifest_sha256", "content_sha256", "fingerprint")
 
