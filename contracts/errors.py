@@ -7,6 +7,7 @@
     │   └── BoundError              too large a file, expansion or line to be an honest one
     ├── DigestError                 the bytes are not the bytes that were promised
     ├── RowError                    a row or document that breaks its schema
+    │   └── CountError              more or fewer rows than were promised
     ├── LabelError                  labels out of order or outside their episode
     ├── SchemaMismatchError         made for another feature schema than this program speaks
     ├── DatasetError                a dataset, split or checkpoint that cannot be used
@@ -71,6 +72,10 @@ class DigestError(PhasewatchError):
 
 class RowError(PhasewatchError):
     """A row or document that breaks its schema."""
+
+
+class CountError(RowError):
+    """More or fewer rows than were promised."""
 
 
 class LabelError(PhasewatchError):

@@ -52,7 +52,8 @@ def _link(folder: Path, name: str) -> None:
 
 def _torn(folder: Path) -> None:
     data = (folder / "guest.jsonl.zst").read_bytes()
-    _stored(folder, "guest.jsonl.zst", data[: len(data) // 2], 1)
+    rows = json.loads((folder / "episode.json").read_text())["files"]["guest.jsonl.zst"]["rows"]
+    _stored(folder, "guest.jsonl.zst", data[: len(data) // 2], rows)
 
 
 def _digest(folder: Path) -> None:
@@ -142,6 +143,31 @@ def _flow_clock(folder: Path) -> None:
     _rows(folder, "netflow", change)
 
 
+def _doubled(folder: Path) -> None:
+    edit_lines(folder, "netflow", lambda lines: [line for line in lines for _ in range(2)])
+
+
+def _uptime_starts(folder: Path) -> None:
+    """Only the start by the exporter's uptime: the flow seems to last for decades."""
+    _rows(folder, "netflow", lambda rows: [{**r, "start_wall_ns": r["t_mono_ns"]} for r in rows])
+
+
+def _fast(folder: Path) -> None:
+    """A clock that runs a fiftieth too fast: no two neighbours are far enough apart to tell."""
+
+    def change(rows: list[Row]) -> list[Row]:
+        return [{**r, "t_mono_ns": r["t_mono_ns"] + (r["t_mono_ns"] - rows[0]["t_mono_ns"]) // 50} for r in rows]
+
+    _rows(folder, "proc", change)
+
+
+def _many_labels(folder: Path) -> None:
+    def change(rows: list[Row]) -> list[Row]:
+        return [{**rows[0], "t_wall_ns": rows[0]["t_wall_ns"] + i} for i in range(1001)]
+
+    _rows(folder, "labels", change)
+
+
 def _shorten(seconds: int) -> Callable[[Path], None]:
     def plant(folder: Path) -> None:
         def change(manifest: dict[str, Any]) -> None:
@@ -197,6 +223,12 @@ DEFECTS: dict[str, Defect] = {
     ),
     "bomb": _is("rejected", _bomb, "bound"),
     "endless line": _is("rejected", _long_line, "bound"),
+    "a billion rows": _is("rejected", _files(lambda files: files["qmp.jsonl.zst"].update(rows=10**9)), "bound"),
+    "sizes past all bounds": _is(
+        "rejected", _files(lambda files: files["qmp.jsonl.zst"].update(bytes=2**63 - 1)), "manifest-invalid"
+    ),
+    "labels without end": _is("rejected", _many_labels, "bound"),
+    "labels' clock back": _is("rejected", _label(lambda row: row.update(t_mono_ns=1)), "clock-backwards"),
     "no labels": _is("rejected", _files(lambda files: files.pop("labels.jsonl.zst")), "labels-missing"),
     "label outside": _is("rejected", _label(lambda row: row.update(t_wall_ns=1)), "labels-invalid"),
     "labels not in order": _is("rejected", lambda f: edit_lines(f, "labels", lambda x: [x[0], x[2], x[1]]),
@@ -216,6 +248,12 @@ DEFECTS: dict[str, Defect] = {
     "stray rows": _is("degraded", _stray, "rows-outside", "clock-step", "gap"),
     "flow clock": _is("degraded", _flow_clock, "netflow-clock"),
     "exporter away": _is("degraded", _every("netflow", lambda i: i % 2 == 0), "netflow-silent"),
+    "doubled flows": _is("degraded", _doubled, "netflow-doubled"),
+    "flow starts by uptime": _is("degraded", _uptime_starts, "netflow-clock"),
+    "addresses of another guest": _is(
+        "degraded", lambda f: edit_manifest(f, lambda m: m.update(guest_addresses=["192.0.2.1"])), "netflow-silent"
+    ),
+    "fast clock": _is("degraded", _fast, "clock-drift"),
     "late labels": _is("degraded", _late, "labels-late"),
 }  # fmt: skip
 """`duplicate-copy` and `duplicate-id` take two episodes, `worker-lost` and `failed` a machine in trouble: they have

@@ -8,14 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import secrets
 import signal
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ProcessPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from contracts.errors import ConfigError, WorkError
+from contracts.telemetry.storage import write_file
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -68,20 +78,27 @@ class Engine:
         """Each item with its result, in the order in which they are finished. What `work` raises is raised here."""
         source, waiting = iter(items), dict[Future[R], A]()
         while True:
-            for item in source:
-                waiting[self._executor.submit(work, item)] = item
-                if len(waiting) >= self._ahead:
-                    break
-            if not waiting:
-                return
-            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             orphans = []
+            for item in source:
+                try:
+                    waiting[self._executor.submit(work, item)] = item
+                except self._deaths:  # it broke while somebody looked at an earlier result
+                    orphans.append(item)
+                if orphans or len(waiting) >= self._ahead:
+                    break
+            if not waiting and not orphans:
+                return
+            done = wait(waiting, return_when=FIRST_COMPLETED).done if not orphans else ()
             for future in done:
                 item = waiting.pop(future)
                 try:
                     result = future.result()
                 except self._deaths:
                     orphans.append(item)
+                except CancelledError:
+                    raise WorkError(
+                        "the engine", "gave the work up", expected="an answer", remedy="see whether its scheduler lives"
+                    ) from None
                 else:
                     yield item, result
             if orphans:  # a broken pool takes all that was handed out with it; one of them did it
@@ -103,11 +120,22 @@ class Engine:
         self._executor.shutdown(wait=False, cancel_futures=True)
         self._executor = self._make()
 
-    def require_shared(self, folder: Path) -> None:
-        """Refuse a folder that some worker does not see. Raises `ConfigError`."""
+    def require_shared(self, folder: Path, *, written: bool) -> None:
+        """Refuse a folder that some worker does not see, or (`written`) of which it sees another one.
+
+        Raises `ConfigError`, `StorageError`.
+        """
         if self._everywhere is None:
             return
-        for worker, sees in self._everywhere(_sees, str(folder.absolute())).items():
+        token = folder / f".shared-{secrets.token_hex(8)}" if written else folder
+        if written:
+            write_file(token, b"")
+        try:
+            answers = self._everywhere(_sees, str(token.absolute()))
+        finally:
+            if written:
+                token.unlink(missing_ok=True)
+        for worker, sees in answers.items():
             if not sees:
                 raise ConfigError(
                     folder,
@@ -173,8 +201,8 @@ def _dask(address: str) -> Iterator[Engine]:
         yield Engine(client.get_executor, sum(cores.values()), (KilledWorker,), client.run)
 
 
-def _sees(folder: str) -> bool:
-    return Path(folder).is_dir()
+def _sees(path: str) -> bool:
+    return Path(path).exists()
 
 
 def _speaks() -> str:

@@ -27,7 +27,7 @@ def leaderboard(index: Index) -> None:
             " + ".join(f"{size / 1000:.0f} kB" for size in entry.artifact_bytes.values()),
             f"{entry.runtimes[0].p50_ms:.3f} ms",
         )
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 120
     console.print(table)
@@ -50,7 +50,7 @@ def print_split(split: Split) -> None:
         groups = [getattr(side, kind) for side in split.sides.values()]
         for name in dict.fromkeys(name for group in groups for name in group):
             table.add_row(f"{kind[:-1]} {name}", *(str(group.get(name, 0)) for group in groups))
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 120
     console.print(table)

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from contracts.errors import LabelError, MissingError, RowError
+from contracts.errors import CountError, LabelError, MissingError, RowError
 from contracts.phases import SOURCES, Source
 from contracts.telemetry.lines import REDO, row_batches, stored_bytes
 from contracts.telemetry.manifest import FileEntry, Manifest
@@ -40,10 +40,16 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """`episode.json` of one episode. Raises `MissingError`, `RowError`."""
+    """`episode.json` of one episode. Raises `MissingError`, `UnreadableError`, `BoundError`, `RowError`."""
+    return read_manifest_and_digest(folder)[0]
+
+
+def read_manifest_and_digest(folder: Path) -> tuple[Manifest, str]:
+    """`episode.json`, and the sha256 of the bytes that it was read from. Raises as `read_manifest`."""
     path = folder / "episode.json"
+    data = read_file(path, 1 << 20)
     try:
-        manifest = _manifest_decoder.decode(read_file(path, 1 << 20))
+        manifest = _manifest_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=REDO) from None
     if manifest.ended_wall_ns <= manifest.started_wall_ns:
@@ -51,7 +57,7 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.ended_wall_ns - manifest.started_wall_ns > MAX_SPAN_NS:
         days = (manifest.ended_wall_ns - manifest.started_wall_ns) / 86_400e9
         raise RowError(path, f"an episode of {days:.0f} days", expected="31 at most", remedy=REDO)
-    return manifest
+    return manifest, sha256(data)
 
 
 def read_episode(folder: Path, *, allow_missing: bool = False) -> Episode:
@@ -92,9 +98,9 @@ def _read_rows(path: Path, stem: str, entry: FileEntry) -> list[Any]:
 
 
 def check_count(path: Path, rows: int, entry: FileEntry) -> None:
-    """As many rows as the manifest says. Raises `RowError`."""
+    """As many rows as the manifest says. Raises `CountError`."""
     if rows != entry.rows:
-        raise RowError(path, f"{rows} rows", expected=f"{entry.rows}, as episode.json says", remedy=REDO)
+        raise CountError(path, f"{rows} rows", expected=f"{entry.rows}, as episode.json says", remedy=REDO)
 
 
 def check_labels(labels: Sequence[LabelRow], manifest: Manifest, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from contracts.telemetry.rows import Count, Nanoseconds
+from contracts.telemetry.rows import Nanoseconds
 
 # In Python `$` also matches before a final line break; the look-ahead makes it mean the end, here and in JSON Schema.
 Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
@@ -16,12 +16,16 @@ StoredName = Annotated[str, msgspec.Meta(pattern=r"^(proc|qmp|guest|netflow|labe
 """The only names that a manifest may list: none of them leaves the episode's folder."""
 
 
+Amount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
+"""Of bytes or rows in one file."""
+
+
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file as stored (compressed, if it is): digest, size in bytes, and its number of rows."""
 
     sha256: Sha256
-    bytes: Count
-    rows: Count
+    bytes: Amount
+    rows: Amount
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -62,7 +62,10 @@ def read_file(path: Path, limit: int = MAX_STORED) -> bytes:
             raise BoundError(
                 path, f"{size.st_size} bytes", expected=f"at most {limit}", remedy="split it, or leave it out"
             )
-        return file.read()
+        data = file.read(limit + 1)
+        if len(data) > limit:  # it grew since
+            raise BoundError(path, "a file that grows", expected="one at rest", remedy="wait until it is written")
+        return data
 
 
 def expanded(data: bytes, path: Path) -> Iterator[bytes]:

@@ -18,6 +18,8 @@ from edge.extract.sampled import Floats, around, clock_steps, increases, levels
 
 _CHUNK = 256
 """Windows gridded at once: bounds the memory that a long recording takes."""
+_FLOW_STEPS = 20_000_000
+"""Pairs of a flow and a step of some window at once: bounds the memory that many long flows take."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ class Extractor:
         """
         schema = self.schema
         tensor = np.full((len(ends), len(schema.channels), schema.steps), np.nan, np.float32)
-        for lower, chunk in self._chunks(ends):
+        flows = len(columns["netflow"].t_wall) if "netflow" in columns else 0
+        most = min(_CHUNK, max(1, _FLOW_STEPS // max(1, flows * schema.steps)))
+        for lower, chunk in self._chunks(ends, most):
             self._extract(columns, chunk, tensor[lower : lower + len(chunk)])
         doubtful = np.zeros(len(ends), np.bool_)
         for source, some in columns.items():
@@ -80,12 +84,12 @@ class Extractor:
                     doubtful |= spans & (known <= ends + schema.settle_ns)
         return Windows(ends, tensor, ~np.isnan(tensor), doubtful)
 
-    def _chunks(self, ends: Ints) -> Iterator[tuple[int, Ints]]:
+    def _chunks(self, ends: Ints, most: int) -> Iterator[tuple[int, Ints]]:
         """Runs of evenly spaced windows, none too long."""
         breaks = np.flatnonzero(np.diff(ends) != self.schema.stride_ns) + 1
         for run in np.split(np.arange(len(ends)), breaks):
-            for lower in range(0, len(run), _CHUNK):
-                part = run[lower : lower + _CHUNK]
+            for lower in range(0, len(run), most):
+                part = run[lower : lower + most]
                 yield int(part[0]), ends[part]
 
     def _extract(self, columns: Mapping[Source, Columns], ends: Ints, tensor: NDArray[np.float32]) -> None:

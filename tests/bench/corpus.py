@@ -66,7 +66,7 @@ def bare(episodes: list[Path], *, hashed: bool) -> None:
 def bench_sweep_and_extraction() -> None:
     """One core, in this process, over the 44 real episodes."""
     episodes = find_episodes(CORPUS)
-    inputs = [_input(examine(folder, SCHEMA)) for folder in episodes]
+    inputs = [_input(examine(folder)) for folder in episodes]
 
     def extract(folder: Path) -> None:
         tables = [extract_episode(path, EXTRACTOR, one) for path, one in zip(episodes, inputs, strict=True)]
@@ -75,7 +75,7 @@ def bench_sweep_and_extraction() -> None:
     with tempfile.TemporaryDirectory() as name:
         took = best(
             {
-                "validate": lambda: [examine(folder, SCHEMA) for folder in episodes],
+                "validate": lambda: [examine(folder) for folder in episodes],
                 "hash, decompress, decode": functools.partial(bare, episodes, hashed=True),
                 "extract": functools.partial(extract, Path(name)),
                 "decompress, decode": functools.partial(bare, episodes, hashed=False),
@@ -91,7 +91,7 @@ def bench_summaries() -> None:
     import pandas as pd
     from tsflex.features import FeatureCollection, MultipleFeatureDescriptors
 
-    inputs = [(folder, _input(examine(folder, SCHEMA))) for folder in find_episodes(CORPUS)[:8]]
+    inputs = [(folder, _input(examine(folder))) for folder in find_episodes(CORPUS)[:8]]
     tensor = np.concatenate([extract_episode(folder, EXTRACTOR, one).tensor for folder, one in inputs])
     ours = best({"ours": lambda: summarise(tensor, SCHEMA)})["ours"] / len(tensor)
 

@@ -76,6 +76,19 @@ def test_commands_work_on_arrays(made: Dataset) -> None:
     assert sum(len(y) for _, y in made.load_tensor_lazy(batch=7)) == 240
 
 
+def test_names_that_look_like_markup_are_printed_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from trainer.report.description import print_description, write_page
+
+    given = {**arrays(), "profile": [r"$\frac$ [bold]"] * 240}
+    made = write_dataset(tmp_path / "d.parquet", **given)
+    assert open_dataset(made.path).digest == made.digest  # a folder is a folder, whatever it is called
+    print_description(describe(made))
+    assert r"$\frac$ [bold]" in capsys.readouterr().out
+    write_page(tmp_path / "p.html", describe(made), made.schema, {}, "x")
+
+
 def test_time_recipe_refuses_arrays_without_times(made: Dataset) -> None:
     with pytest.raises(DatasetError, match="split held_out_time"):
         make_split(made, recipe_named("held_out_time", 60))
@@ -107,7 +120,8 @@ def test_a_registry_of_given_channels_is_read_from_a_file_and_extracted_by_nothi
     [
         ({"X": np.zeros((240, 3))}, r"X of shape \(240, 3\), float64; expected \(N, C, T\) numbers"),
         ({"X": np.full((240, 3, 16), "a")}, "X of shape .*<U1; expected"),
-        ({"X": np.full((240, 3, 16), np.inf)}, "an infinite value in X"),
+        ({"X": np.full((240, 3, 16), np.inf)}, "a value in X that float32 cannot hold"),
+        ({"X": np.full((240, 3, 16), 1e308)}, "a value in X that float32 cannot hold"),
         ({"mask": np.ones((240, 3, 15), bool)}, r"mask of shape \(240, 3, 15\); expected \(240, 3, 16\)"),
         ({"y": np.zeros(239, int)}, r"y of shape \(239,\)"),
         ({"y": np.zeros(240)}, r"y of shape \(240,\), float64; expected \(240,\) whole numbers"),
@@ -117,8 +131,11 @@ def test_a_registry_of_given_channels_is_read_from_a_file_and_extracted_by_nothi
         ({"channels": (*CHANNELS[:2], CHANNELS[0])}, "a channel twice"),
         ({"episode_id": ["e"] * 240}, "an episode with more than one host_id; expected one: splits go by whole"),
         ({"episode_id": ["e"] * 3}, "3 values of episode_id; expected 240"),
+        ({"host_id": ["a,b"] * 240}, "very long host_id; expected up to 128 printable characters, no comma or slash"),
         ({"host_id": ["a\nb"] * 240}, "an empty, unprintable or very long host_id"),
-        ({"centre_ns": np.full(240, np.nan)}, "centre_ns of shape .* none of them NaN"),
+        ({"centre_ns": np.full(240, np.nan)}, "centre_ns of shape .* all of them finite"),
+        ({"centre_ns": np.full(240, np.inf)}, "centre_ns of shape .* all of them finite"),
+        ({"purity": np.full(240, 7)}, "purity from 7 to 7; expected 0 to 1"),
         ({"purity": np.ones(3)}, r"purity of shape \(3,\)"),
     ],
 )

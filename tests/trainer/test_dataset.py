@@ -15,9 +15,9 @@ import pytest
 
 from contracts.channels import view_of
 from contracts.errors import BusyError, ConfigError, DatasetError, MissingError, SchemaMismatchError
-from contracts.features import FeatureSchema
+from contracts.features import SECOND, FeatureSchema
 from contracts.phases import PHASES
-from contracts.telemetry.episode import find_episodes, read_episode
+from contracts.telemetry.episode import find_episodes, read_episode, read_manifest
 from contracts.telemetry.storage import locked
 from edge.extract import Extractor, summarise, window_ends
 from tests.defects import DEFECTS
@@ -126,13 +126,14 @@ def test_extract_goes_on_after_a_kill(store: Path, tmp_path: Path, schema: Featu
     extracted(store, out, schema, shard_bytes=1)
     whole = files(out)
     (out / "dataset.json").unlink()
+    (out / "shards" / "notes.txt").write_text("mine")
     kept, lost = sorted((out / "shards").iterdir())[:2]
     inode = kept.stat().st_ino
     lost.rename(out / "shards" / f".{lost.name}.abc.part")
     with pytest.raises(MissingError, match=r"dataset\.json: no such file"):
         open_dataset(out, schema)
     extracted(store, out, schema, shard_bytes=1)
-    assert files(out) == whole
+    assert files(out) == {**whole, "shards/notes.txt": b"mine"}
     assert kept.stat().st_ino == inode
 
 
@@ -182,7 +183,7 @@ def test_extract_starts_from_the_stores_own_index(
     from tests.trainer.test_sweep import run
     from trainer.corpus import sweep as module
 
-    run(store, schema)
+    run(store)
 
     def never(*_: object) -> None:
         raise AssertionError
@@ -234,6 +235,18 @@ def test_a_registry_of_ones_own_gives_its_own_dataset(store: Path, tmp_path: Pat
     assert open_dataset(made.path).schema == some
     with pytest.raises(SchemaMismatchError, match=r"dataset\.json: feature schema \w{12}…; expected f19e5cd6eb1a…"):
         open_dataset(made.path, schema)
+
+
+def test_windows_longer_than_some_episodes_leave_those_out_and_longer_than_all_are_refused(
+    store: Path, tmp_path: Path, schema: FeatureSchema
+) -> None:
+    seconds = sorted(m.ended_wall_ns - m.started_wall_ns for m in map(read_manifest, find_episodes(store)))
+    some = msgspec.structs.replace(schema, window_ns=(seconds[-1] // SECOND - 10) * SECOND)
+    made = extracted(store, tmp_path / "d", some, shard_bytes=1)
+    assert 1 <= len(made.shards) < 4
+    every = msgspec.structs.replace(schema, window_ns=(seconds[-1] // SECOND + 1) * SECOND)
+    with pytest.raises(DatasetError, match="not one window; expected episodes longer than a window"):
+        extracted(store, tmp_path / "d", every, shard_bytes=1)
 
 
 def test_dataset_of_another_extraction_is_refused_though_nobody_names_a_schema(

@@ -74,6 +74,37 @@ def test_run_loses_only_the_task_that_kills_its_worker(tmp_path: Path) -> None:
     assert found == {item: item.upper() for item in items if item != "die"}
 
 
+def test_run_survives_a_pool_that_breaks_while_a_result_is_looked_at(tmp_path: Path) -> None:
+    items = ["a", f"once:{tmp_path / 'mark'}", *(f"b{i}" for i in range(20))]
+    with engine(2) as made:
+        found = []
+        for item, result in made.run(fragile, items):
+            time.sleep(0.05)
+            found.append((item, result))
+    assert dict(found) == {item: item.upper() for item in items}
+    assert len(found) == len(items)
+
+
+@pytest.mark.slow
+def test_cluster_whose_scheduler_dies_ends_in_one_line(tmp_path: Path) -> None:
+    from tests.trainer.test_sweep import many
+
+    many(tmp_path / "store", 400)
+    with cluster() as dask:
+        command = [sys.executable, "-m", "trainer.cli", "validate", str(tmp_path / "store"), "--cluster", dask.address]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        assert process.stderr
+        for line in process.stderr:
+            if "100/400" in line:
+                break
+        dask.scheduler.kill()
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "the engine: gave the work up; expected an answer; see whether its scheduler lives" in said
+    assert "Traceback" not in said.replace("Traceback (most recent call last):\n  File", "", 0).split("trainer: ")[-1]
+    assert (tmp_path / "store" / "index.parquet").exists()
+
+
 class Cluster:
     """A real scheduler and two worker processes on free loopback ports."""
 
@@ -88,7 +119,7 @@ class Cluster:
         processes = [stack.enter_context(subprocess.Popen(command, cwd=ROOT, **quiet)) for command in commands]  # type: ignore[call-overload] # the two redirections are given by name
         for process in processes:
             stack.callback(process.kill)
-        self.workers = processes[1:]
+        self.scheduler, *self.workers = processes
         from distributed import Client
 
         with Client(self.address, timeout=60, set_as_default=False) as client:
@@ -141,10 +172,12 @@ def test_cluster_is_refused_when_a_worker_speaks_another_version(monkeypatch: py
 @pytest.mark.slow
 def test_cluster_is_refused_when_a_folder_is_not_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with cluster() as dask, engine(1, dask.address) as made:
-        made.require_shared(tmp_path)
+        made.require_shared(tmp_path, written=True)
+        with pytest.raises(ConfigError, match="does not see it"):
+            made.require_shared(tmp_path / "nowhere", written=False)
         monkeypatch.setattr(made, "_everywhere", lambda *_: {"tcp://elsewhere": False})
         with pytest.raises(ConfigError, match="worker tcp://elsewhere does not see it; expected storage that"):
-            made.require_shared(tmp_path)
+            made.require_shared(tmp_path, written=False)
 
 
 def test_cluster_that_is_not_there_is_refused_in_one_line() -> None:

@@ -15,6 +15,7 @@ import pytest
 from contracts.errors import DatasetError, MissingError, SchemaMismatchError
 from contracts.features import FeatureSchema
 from trainer.corpus.dataset import Dataset, load_summary, load_tensor, load_tensor_lazy, open_dataset
+from trainer.corpus.describe import describe
 from trainer.split import make_split, recipe_named
 
 
@@ -85,6 +86,7 @@ def test_summary_parquet_is_read(parquet: Path, dataset: Dataset, schema: Featur
 def test_commands_work_on_older_datasets(parquet: Path) -> None:
     split = make_split(open_dataset(parquet), recipe_named("held_out_sample", 60))
     assert len(split.test) > 3
+    assert describe(open_dataset(parquet)).channels[0].observed == 1.0
 
 
 @pytest.mark.parametrize("form", ["shards", "parquet"])
@@ -128,6 +130,10 @@ def test_npz_with_a_pickle_inside_is_refused_and_not_run(shards: Path, capsys: p
     ("change", "message"),
     [
         ({"channel_names": np.array(["a"])}, r"channels a…; expected proc\.cpu_user, .*…, 46 in all"),
+        ({"y": np.full(22, 7)}, r"y \(22,\), int64; expected labels from 0 to 4"),
+        ({"y": np.full(22, -1)}, "expected labels from 0 to 4"),
+        ({"mask": np.ones((3, 46, 100), bool)}, r"mask \(3, 46, 100\); expected \("),
+        ({"t_center": np.ones(3)}, r"t_center \(3,\); expected \(\d+,\), one per window"),
         ({"X": np.zeros((3, 46, 100))}, r"X \(3, 46, 100\); expected \("),
     ],
 )
@@ -138,6 +144,16 @@ def test_npz_of_other_shapes_is_refused(shards: Path, change: dict[str, Any], me
     np.savez(path, **{**content, **change})
     with pytest.raises(DatasetError, match=message):
         load_tensor(shards)
+
+
+def test_npz_shards_that_share_an_id_between_hosts_are_not_split(shards: Path) -> None:
+    """Sides go by the id: one that stands for two hosts would be on two sides."""
+    for path in sorted(shards.glob("*.npz"))[:5]:
+        with np.load(path) as arrays:
+            content = {name: arrays[name] for name in arrays}
+        np.savez(path, **{**content, "episode_id": np.array("same")})
+    with pytest.raises(DatasetError, match="episode same with more than one host_id; expected one"):
+        make_split(open_dataset(shards), recipe_named("held_out_sample", 60))
 
 
 def test_npz_that_is_torn_or_lacks_an_array_is_refused(shards: Path) -> None:

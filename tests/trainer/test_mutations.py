@@ -42,7 +42,7 @@ def short() -> Iterator[Path]:
 
 def holds(folder: Path) -> None:
     """What must be true of any episode, whatever was done to it."""
-    finding = examine(folder, SCHEMA)
+    finding = examine(folder)
     assert "failed" not in {reason.code for reason in finding.reasons}, finding.reasons
     event(finding.verdict)
     if finding.verdict not in ("accepted", "degraded"):

@@ -18,7 +18,7 @@ from trainer.corpus.catalogue import read_index
 def test_sweep_of_a_store_finds_exactly_what_was_planted(tmp_path: Path, schema: FeatureSchema) -> None:
     store = tmp_path / "store"
     planted = make_store(store, 200, 2)
-    census = run(store, schema, workers=2)
+    census = run(store, workers=2)
     found = {
         finding.path: (finding.verdict, sorted({reason.code for reason in finding.reasons}))
         for finding in read_index(store / "index.parquet")

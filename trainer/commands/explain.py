@@ -8,8 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.errors import MissingError
-from contracts.features import feature_schema
+from contracts.errors import DatasetError, MissingError
 from trainer.commands.options import Commands
 
 
@@ -41,11 +40,16 @@ def _explain(options: argparse.Namespace) -> int:
             expected="an episode's folder, <store>/<host_id>/<episode_id>",
             remedy="see the index for its path",
         )
-    finding = examine(folder, feature_schema())
+    finding = examine(folder)
     index = options.index or folder.parent.parent / "index.parquet"
     known = None
     if options.index or index.exists():
-        known = next((one for one in read_index(index) if one.path == finding.path), None)
+        try:
+            known = next((one for one in read_index(index) if one.path == finding.path), None)
+        except DatasetError as error:
+            if options.index:
+                raise
+            print(f"trainer: {error}", file=sys.stderr)
         for reason in known.reasons if known else ():
             if reason.code in ACROSS:
                 finding = with_reason(finding, reason)

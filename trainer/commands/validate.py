@@ -8,7 +8,6 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.features import feature_schema
 from trainer.commands.options import Commands, add_engine, add_store, placed, workers_of
 
 
@@ -37,7 +36,7 @@ def _validate(options: argparse.Namespace) -> int:
     from trainer.progress import say
 
     out = options.out or options.store / "index.parquet"
-    plan = Sweep(store=placed(options, options.store), out=out, schema=feature_schema(), full=options.full)
+    plan = Sweep(store=placed(options, options.store), out=out, full=options.full)
     with engine(workers_of(options), options.cluster) as made:
         census = sweep(plan, made)
     if options.json:

@@ -102,7 +102,6 @@ def write_dataset(
             name = f"{bits or 'all'}-{inputs[:16]}.arrow"
             write_shard(path / SHARDS / name, table, schema, inputs)
             shards.append(ShardEntry(name=name, sha256=file_sha256(path / SHARDS / name), windows=len(at)))
-        drop_others(path / SHARDS, shards)
         lines = [schema.hash, *classes, *(shard.sha256 for shard in shards)]
         manifest = DatasetManifest(
             schema_hash=schema.hash,
@@ -115,6 +114,7 @@ def write_dataset(
             shards=tuple(shards),
         )
         write_manifest(path, manifest)
+        drop_others(path / SHARDS, shards)
     return open_dataset(path, schema)
 
 
@@ -141,15 +141,18 @@ def _refuse(found: str, expected: str) -> DatasetError:
 
 def _texts(name: str, values: Sequence[str]) -> NDArray[np.object_]:
     some = np.array([str(value) for value in values], object)
-    if any(not text or len(text) > 128 or not text.isprintable() for text in some):
-        raise _refuse(f"an empty, unprintable or very long {name}", "up to 128 printable characters")
+    if any(not text or len(text) > 128 or not text.isprintable() or set(text) & set(",/") for text in some):
+        raise _refuse(f"an empty, unprintable or very long {name}", "up to 128 printable characters, no comma or slash")
     return some
 
 
 def _numbers(name: str, values: ArrayLike, labels: NDArray[Any]) -> NDArray[Any]:
     some = np.asarray(values)
-    if some.shape != labels.shape or some.dtype.kind not in "iuf" or np.any(np.isnan(some)):
-        raise _refuse(f"{name} of shape {some.shape}, {some.dtype}", f"{labels.shape} numbers, none of them NaN")
+    if some.shape != labels.shape or some.dtype.kind not in "iuf" or not np.all(np.isfinite(some)):
+        raise _refuse(f"{name} of shape {some.shape}, {some.dtype}", f"{labels.shape} numbers, all of them finite")
+    low, high = (0, 1) if name == "purity" else (-(2**62), 2**62)
+    if some.min() < low or some.max() > high:
+        raise _refuse(f"{name} from {some.min()} to {some.max()}", f"{low} to {high}")
     return some
 
 
@@ -180,8 +183,9 @@ def _check(
         if some.shape != labels.shape:
             raise _refuse(f"{len(some)} values of {name}", f"{len(labels)}, one per window")
     for start in range(0, len(values), 1024):
-        if np.any(np.isinf(values[start : start + 1024])):
-            raise _refuse("an infinite value in X", "numbers, or NaN for what was not observed")
+        with np.errstate(over="ignore"):
+            if np.any(np.isinf(np.asarray(values[start : start + 1024], np.float32))):
+                raise _refuse("a value in X that float32 cannot hold", "numbers, or NaN for what was not observed")
     for name in ("host_id", "profile", "sample_name"):
         pairs = set(zip(ids["episode_id"], ids[name], strict=True))
         if len(pairs) > len(set(ids["episode_id"])):

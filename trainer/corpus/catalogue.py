@@ -57,24 +57,33 @@ class Census(msgspec.Struct, kw_only=True):
     hosts: dict[str, dict[str, int]] = {}
     profiles: dict[str, dict[str, int]] = {}
 
-    @classmethod
-    def of(cls, findings: Iterable[Finding], *, complete: bool) -> Census:
-        """Count, one by one."""
-        verdicts, reasons = Counter[str](), Counter[str]()
-        hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        profiles: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+class Tally:
+    """Counts findings as they pass."""
+
+    def __init__(self) -> None:
+        self._verdicts, self._reasons = Counter[str](), Counter[str]()
+        self._hosts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self._profiles: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def passing(self, findings: Iterable[Finding]) -> Iterator[Finding]:
+        """The same findings, counted."""
         for finding in findings:
-            verdicts[finding.verdict] += 1
-            reasons.update({reason.code for reason in finding.reasons})
-            hosts[finding.host_id][finding.verdict] += 1
-            profiles[finding.profile or "(not known)"][finding.verdict] += 1
-        return cls(
+            self._verdicts[finding.verdict] += 1
+            self._reasons.update({reason.code for reason in finding.reasons})
+            self._hosts[finding.host_id][finding.verdict] += 1
+            self._profiles[finding.profile or "(not known)"][finding.verdict] += 1
+            yield finding
+
+    def census(self, *, complete: bool) -> Census:
+        """What has passed so far."""
+        return Census(
             complete=complete,
-            episodes=verdicts.total(),
-            verdicts={verdict: verdicts[verdict] for verdict in VERDICTS},
-            reasons=dict(sorted(reasons.items())),
-            hosts={name: dict(hosts[name]) for name in sorted(hosts)},
-            profiles={name: dict(profiles[name]) for name in sorted(profiles)},
+            episodes=self._verdicts.total(),
+            verdicts={verdict: self._verdicts[verdict] for verdict in VERDICTS},
+            reasons=dict(sorted(self._reasons.items())),
+            hosts={name: dict(self._hosts[name]) for name in sorted(self._hosts)},
+            profiles={name: dict(self._profiles[name]) for name in sorted(self._profiles)},
         )
 
 

@@ -8,7 +8,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.corpus.dataset import Dataset
+from contracts.features import FeatureSchema
+from trainer.corpus.dataset import Dataset, Shard
+from trainer.corpus.legacy import ParquetShard
 
 SAMPLE = 500_000
 """Distributions are taken over at most about so many windows, evenly spaced."""
@@ -144,10 +146,19 @@ def _observed(dataset: Dataset, host: NDArray[np.intp], hosts: int) -> NDArray[n
     for shard in dataset.shards:
         of = host[passed : passed + len(shard)]
         for start in range(0, len(shard), 1024):
-            share = (~np.isnan(shard.tensor[start : start + 1024])).mean(axis=2)
-            np.add.at(total, of[start : start + 1024], share)
+            np.add.at(total, of[start : start + 1024], _share(shard, start, dataset.schema))
         passed += len(shard)
     return total
+
+
+def _share(shard: Shard, start: int, schema: FeatureSchema) -> NDArray[np.float64]:
+    """(n, C): the share of each window's steps that was observed; of summaries alone, whether any was."""
+    if isinstance(shard, ParquetShard):
+        mean = shard.summary[start : start + 1024, schema.statistics.index("mean") :: len(schema.statistics)]
+        seen: NDArray[np.float64] = (~np.isnan(mean)).astype(np.float64)
+        return seen
+    share: NDArray[np.float64] = (~np.isnan(shard.tensor[start : start + 1024])).mean(axis=2)
+    return share
 
 
 def _quantiles(values: NDArray[np.float32]) -> list[float] | None:

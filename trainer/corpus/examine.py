@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from contracts.errors import (
     BoundError,
+    CountError,
     DigestError,
     LabelError,
     MissingError,
@@ -19,17 +22,27 @@ from contracts.errors import (
     TornError,
     UnreadableError,
 )
-from contracts.features import SECOND, FeatureSchema
+from contracts.features import SECOND, feature_schema
 from contracts.phases import SOURCES, Source
-from contracts.telemetry.episode import check_count, check_labels, read_manifest
-from contracts.telemetry.lines import row_batches, stored_bytes
-from contracts.telemetry.manifest import Manifest
+from contracts.telemetry.episode import check_count, check_labels, read_manifest_and_digest
+from contracts.telemetry.lines import REDO, row_batches, stored_bytes
+from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow
 from contracts.telemetry.storage import sha256
 from edge.extract.windows import window_ends
 from trainer.corpus.collection import no_collection
-from trainer.corpus.gates import HALF, SourceFacts, Track, flow_facts, sampled_facts
-from trainer.corpus.reasons import Reason, Verdict, worst
+from trainer.corpus.gates import (
+    ENOUGH,
+    HALF,
+    MOST_LABELS,
+    MOST_WINDOWS,
+    SourceFacts,
+    Track,
+    flow_facts,
+    sampled_facts,
+    too_many,
+)
+from trainer.corpus.reasons import Reason, Verdict, brief, worst
 
 VALIDATOR_VERSION = 1
 """Raised by hand whenever the same episode would get another verdict: the sweep then reads everything again."""
@@ -73,14 +86,14 @@ class Recording:
     labels: list[LabelRow] = field(default_factory=list)
 
 
-def examine(folder: Path, schema: FeatureSchema) -> Finding:
+def examine(folder: Path) -> Finding:
     """The finding on one episode. Never raises for what is wrong with the episode."""
     mark = fingerprint(folder)
     try:
-        return _examined(folder, schema, mark)
+        return _examined(folder, mark)
     except Exception as error:  # whatever it is: one episode never stops the sweep
         text = f"{type(error).__name__}: {error.strerror if isinstance(error, OSError) else error}"
-        return _without_manifest(folder, mark, Reason("failed", "", " ".join(text.split())))
+        return _without_manifest(folder, mark, Reason("failed", "", brief(text)))
 
 
 def lost(folder: Path) -> Finding:
@@ -104,8 +117,8 @@ def fingerprint(folder: Path) -> str:
 def _without_manifest(folder: Path, mark: str, reason: Reason) -> Finding:
     return Finding(
         path=relative(folder),
-        host_id=folder.parent.name,
-        episode_id=folder.name,
+        host_id=printable(folder.parent.name),
+        episode_id=printable(folder.name),
         verdict=worst([reason]),
         reasons=[reason],
         fingerprint=mark,
@@ -113,26 +126,33 @@ def _without_manifest(folder: Path, mark: str, reason: Reason) -> Finding:
 
 
 def relative(folder: Path) -> str:
-    """`<host>/<episode>`: how the index names a folder."""
-    return f"{folder.parent.name}/{folder.name}"
+    """`<host>/<episode>`: how the index names a folder. What cannot be printed is escaped."""
+    return printable(f"{folder.parent.name}/{folder.name}")
 
 
-def _examined(folder: Path, schema: FeatureSchema, mark: str) -> Finding:
+def printable(name: str) -> str:
+    """A file's name as text that any file can hold."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _examined(folder: Path, mark: str) -> Finding:
     try:
-        if folder.is_symlink():
+        if folder.is_symlink() or folder.parent.is_symlink():
             raise UnreadableError(folder, "a symbolic link", expected="a folder", remedy="put the folder itself there")
-        manifest = read_manifest(folder)
+        manifest, manifest_sha256 = read_manifest_and_digest(folder)
     except UnreadableError as error:
-        return _without_manifest(folder, mark, Reason("manifest-unreadable", "", error.found))
+        return _without_manifest(folder, mark, Reason("manifest-unreadable", "", brief(error.found)))
     except MissingError as error:
-        return _without_manifest(folder, mark, Reason("manifest-missing", "", error.found))
+        return _without_manifest(folder, mark, Reason("manifest-missing", "", brief(error.found)))
     except PhasewatchError as error:
-        return _without_manifest(folder, mark, Reason("manifest-invalid", "", error.found))
+        return _without_manifest(folder, mark, Reason("manifest-invalid", "", brief(error.found)))
 
     reasons: list[Reason] = []
     if (manifest.host_id, manifest.episode_id) != (folder.parent.name, folder.name):
         ids = f"host {manifest.host_id}, episode {manifest.episode_id}"
         reasons.append(Reason("misplaced", "", f"{ids}, in the folder {relative(folder)}"))
+    schema = feature_schema()
     recording = Recording(manifest)
     reasons += _read_files(folder, recording)
     facts, faults = _judged(recording)
@@ -141,6 +161,8 @@ def _examined(folder: Path, schema: FeatureSchema, mark: str) -> Finding:
     labelled_ns = manifest.ended_wall_ns - max(
         manifest.started_wall_ns, recording.labels[0].t_wall_ns if recording.labels else 0
     )
+    if windows > MOST_WINDOWS:
+        reasons.append(Reason("bound", "", f"{windows} windows, {MOST_WINDOWS} at most: split it"))
     if windows == 0 or labelled_ns < schema.window_ns:
         took = f"{labelled_ns / SECOND:.1f} s, a window takes {schema.window_ns / SECOND:.1f} s"
         reasons.append(Reason("too-short", "", took))
@@ -159,7 +181,7 @@ def _examined(folder: Path, schema: FeatureSchema, mark: str) -> Finding:
         sources=facts,
         stored_bytes=sum(entry.bytes for _, entry in entries),
         windows=windows,
-        manifest_sha256=sha256((folder / "episode.json").read_bytes()),
+        manifest_sha256=manifest_sha256,
         content_sha256=sha256("\n".join(f"{name} {entry.sha256}" for name, entry in entries).encode()),
         fingerprint=mark,
     )
@@ -173,7 +195,7 @@ def _read_files(folder: Path, recording: Recording) -> list[Reason]:
             with no_collection():
                 _read_one(folder, stem, recording)
         except PhasewatchError as error:
-            reasons.append(Reason(_code_of(error, stem), stem, _detail_of(error, folder)))
+            reasons.append(Reason(_code_of(error, stem), stem, brief(_detail_of(error, folder))))
     return reasons
 
 
@@ -185,15 +207,34 @@ def _read_one(folder: Path, stem: str, recording: Recording) -> None:
     path, entry = folder / name, manifest.files[name]
     batches = row_batches(stored_bytes(path, entry), stem, path)
     if stem == "labels":
-        labels = [row for batch in batches for row in batch]
+        labels: list[LabelRow] = []
+        for batch in batches:
+            labels += batch
+            if len(labels) > MOST_LABELS:
+                raise BoundError(path, f"over {MOST_LABELS} labels", expected="one per phase", remedy=REDO)
         check_count(path, len(labels), entry)
         check_labels(labels, manifest, path)
         recording.labels = labels
         return
     source: Source = next(source for source in SOURCES if source == stem)
-    track = Track.of(source, batches)
+    found = too_many(source, entry.rows, manifest)
+    if found is not None:
+        raise BoundError(path, found, expected="what a recorder writes", remedy=REDO)
+    track = Track.of(source, _at_most(batches, entry, path), frozenset(manifest.guest_addresses))
     check_count(path, track.rows, entry)
     recording.tracks[source] = track
+
+
+def _at_most(batches: Iterable[list[Any]], entry: FileEntry, path: Path) -> Iterator[list[Any]]:
+    """Batches up to the number of rows that the manifest says. Raises `CountError`."""
+    rows = 0
+    for batch in batches:
+        rows += len(batch)
+        if rows > entry.rows:
+            raise CountError(
+                path, f"over {entry.rows} rows", expected=f"{entry.rows}, as episode.json says", remedy=REDO
+            )
+        yield batch
 
 
 def _judged(recording: Recording) -> tuple[dict[Source, SourceFacts], list[Reason]]:
@@ -207,7 +248,7 @@ def _judged(recording: Recording) -> tuple[dict[Source, SourceFacts], list[Reaso
         elif source in tracks:
             some = tracks[source]
             if source == "netflow":
-                facts[source], more = flow_facts(some, tracks.get("proc"), manifest)
+                facts[source], more = flow_facts(some, _whole_proc(tracks, facts, manifest), manifest)
             else:
                 facts[source], more = sampled_facts(source, some, manifest)
             reasons += more
@@ -219,14 +260,23 @@ def _judged(recording: Recording) -> tuple[dict[Source, SourceFacts], list[Reaso
     if manifest.file_of("labels") is None:
         reasons.append(Reason("labels-missing", "labels", "no labels file"))
     elif recording.labels:
+        mono = [label.t_mono_ns for label in recording.labels]
+        if mono != sorted(mono):
+            reasons.append(Reason("clock-backwards", "labels", "labels not in order of it"))
         late = (recording.labels[0].t_wall_ns - manifest.started_wall_ns) / SECOND
         if late > 1:
             reasons.append(Reason("labels-late", "labels", f"{late:.1f} s after the start"))
     return facts, reasons
 
 
+def _whole_proc(tracks: dict[Source, Track], facts: dict[Source, SourceFacts], manifest: Manifest) -> Track | None:
+    """proc, if it covers enough of the episode for its counters to say what the tap saw."""
+    seconds = (manifest.ended_wall_ns - manifest.started_wall_ns) / SECOND
+    return tracks["proc"] if "proc" in facts and facts["proc"].seconds >= ENOUGH * seconds else None
+
+
 def _code_of(error: PhasewatchError, stem: str) -> str:
-    if isinstance(error, RowError) and " rows" in error.found:
+    if isinstance(error, CountError):
         return "row-count"
     if isinstance(error, RowError) and stem == "labels" and "`$.phase`" in error.found:
         return "phase-unknown"
@@ -244,6 +294,6 @@ def _code_of(error: PhasewatchError, stem: str) -> str:
 
 def _detail_of(error: PhasewatchError, folder: Path) -> str:
     detail = f"{error.where.removeprefix(f'{folder}{os.sep}')}: {error.found}"
-    if _code_of(error, "") == "row-count":
+    if isinstance(error, CountError):
         detail += f", {error.expected.partition(',')[0]} expected"
     return detail

@@ -43,7 +43,7 @@ def in_words(finding: Finding) -> Iterator[str]:
 
 def print_census(census: Census) -> None:
     """By verdict, host and profile, and the codes with their numbers."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 120
     stopped = "" if census.complete else " (the sweep was stopped: there are more)"

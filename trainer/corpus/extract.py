@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,10 @@ import numpy as np
 from contracts.errors import ConfigError, DatasetError, LabelError, MissingError, SchemaMismatchError, WorkError
 from contracts.features import FeatureSchema
 from contracts.phases import PHASES, Source
-from contracts.telemetry.episode import check_labels, read_manifest
+from contracts.telemetry.episode import check_labels, read_manifest_and_digest
 from contracts.telemetry.lines import row_batches, stored_bytes
 from contracts.telemetry.manifest import Manifest
-from contracts.telemetry.storage import locked, sha256, write_file
+from contracts.telemetry.storage import locked, write_file
 from edge.extract import Columns, Extractor, summarise, truth_of, window_ends
 from edge.extract.columns import joined as joined_columns
 from edge.extract.columns import part_of
@@ -42,6 +43,8 @@ from trainer.engine import Engine, Lost
 from trainer.progress import say, stage
 
 SHARD_BYTES = 32 << 20
+_OURS = re.compile(r"(all|[01]+)-[0-9a-f]{16}\.arrow|\..*\.arrow\..*\.part")
+"""Names of shards, and of what a killed run leaves of one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +87,10 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
         )
     index = plan.out / "index.parquet"
     with locked(plan.out / ".lock"):
-        engine.require_shared(plan.out)
-        sweep(Sweep(store=plan.store, out=index, schema=plan.schema, base=plan.store / "index.parquet"), engine)
+        engine.require_shared(plan.out, written=True)
+        sweep(Sweep(store=plan.store, out=index, base=plan.store / "index.parquet"), engine)
         taken, left_out = _chosen(plan, index)
         shards = _extracted(plan, taken, engine)
-        drop_others(plan.out / SHARDS, shards)
         manifest = DatasetManifest(
             schema_hash=plan.schema.hash,
             feature_schema=plan.schema,
@@ -104,6 +106,7 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
                 plan.out, "not one window", expected="episodes longer than a window", remedy="check the store"
             )
         write_manifest(plan.out, manifest)
+        drop_others(plan.out / SHARDS, shards)
     return open_dataset(plan.out, plan.schema)
 
 
@@ -169,7 +172,8 @@ def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tupl
                     expected="to live",
                     remedy="look for want of memory, or use fewer --workers",
                 )
-            made[task.name] = entry
+            if entry.windows:
+                made[task.name] = entry
             step(f"{sum(one.windows for one in made.values())} windows")
     return tuple(made[name] for name in sorted(made))
 
@@ -186,7 +190,7 @@ def drop_others(folder: Path, shards: Sequence[ShardEntry]) -> None:
     """Shards of episodes that have changed since, and what a killed run left half-written."""
     names = {shard.name for shard in shards}
     for path in folder.iterdir():
-        if path.name not in names:
+        if _OURS.fullmatch(path.name) and path.name not in names:
             path.unlink()
 
 
@@ -200,7 +204,10 @@ def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) 
     if kept is None:
         extractor = Extractor(schema)
         tables = [extract_episode(store / one.path, extractor, one) for one in task.inputs]
-        write_shard(path, joined(tables), schema, digest_of(schema, task.inputs))
+        whole = joined(tables)
+        if not len(whole.label):  # this schema's windows are longer than these episodes
+            return ShardEntry(name=task.name, sha256="0" * 64, windows=0)
+        write_shard(path, whole, schema, digest_of(schema, task.inputs))
     return ShardEntry(name=task.name, sha256=kept or file_sha256(path), windows=len(ArrowShard(path, schema)))
 
 
@@ -222,8 +229,9 @@ def extract_episode(folder: Path, extractor: Extractor, wanted: Input) -> Window
     Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, and `DatasetError` if it has changed
     since the sweep.
     """
-    schema, manifest = extractor.schema, read_manifest(folder)
-    if sha256((folder / "episode.json").read_bytes()) != wanted.manifest_sha256:
+    schema = extractor.schema
+    manifest, found = read_manifest_and_digest(folder)
+    if found != wanted.manifest_sha256:
         raise DatasetError(
             folder, "changed since it was swept", expected="a store at rest", remedy="run it again when nobody writes"
         )

@@ -30,6 +30,13 @@ FLOW_SLACK_NS = 60 * SECOND
 FLOW_EARLY_NS = SECOND
 FLOWS_OFF_SHARE = 0.1
 PACKETS_ENOUGH = 0.8
+PACKETS_TOO_MANY = 1.5
+DRIFT = 1e-3
+"""Of the time that has passed: clocks of machines drift by a tenth of this at most."""
+MOST_HZ: dict[Source, int] = {"proc": 1000, "qmp": 1000, "guest": 1000, "netflow": 2000}
+"""Rows per second of the episode that no recorder writes: a bound on what one episode may cost."""
+MOST_LABELS = 1000
+MOST_WINDOWS = 20_000
 PACKETS_TO_JUDGE_BY = 50
 
 
@@ -37,7 +44,7 @@ FIELDS: dict[Source, tuple[str, ...]] = {
     "proc": ("t_wall_ns", "t_mono_ns", "tap_rx_packets", "tap_tx_packets"),
     "qmp": ("t_wall_ns", "t_mono_ns"),
     "guest": ("t_wall_ns", "t_mono_ns"),
-    "netflow": ("t_wall_ns", "recv_wall_ns", "end_wall_ns", "packets"),
+    "netflow": ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "packets"),
 }
 """What the gates look at; all else of a row is checked while it is decoded."""
 
@@ -46,12 +53,19 @@ class Track(dict[str, Ints]):
     """The looked-at fields of one source, (n,) int64 each, in the order of the file."""
 
     @classmethod
-    def of(cls, source: Source, batches: Iterable[Sequence[Any]]) -> Track:
-        """Batch by batch: the rows themselves are not kept."""
+    def of(cls, source: Source, batches: Iterable[Sequence[Any]], guest_addresses: frozenset[str]) -> Track:
+        """Batch by batch: the rows themselves are not kept. Flows also get `ours`: 1 if the guest is at one end."""
         fields = FIELDS[source]
-        parts = [ints_of(batch, fields) for batch in batches]
+        parts, ours = [], []
+        for batch in batches:
+            parts.append(ints_of(batch, fields))
+            if source == "netflow":
+                ours += [row.src in guest_addresses or row.dst in guest_addresses for row in batch]
         whole = np.concatenate(parts, axis=1) if parts else np.empty((len(fields), 0), np.int64)
-        return cls(zip(fields, whole, strict=True))
+        track = cls(zip(fields, whole, strict=True))
+        if source == "netflow":
+            track["ours"] = np.array(ours, np.int64)
+        return track
 
     @property
     def rows(self) -> int:
@@ -97,6 +111,11 @@ def _clock_faults(source: Source, track: Track) -> Iterator[Reason]:
     if len(steps):
         at = int(steps[0])
         yield Reason("clock-step", source, f"by {(wall[at] - mono[at]) / SECOND:+.3f} s at row {at + 2}")
+        return
+    since_wall, since_mono = (track[name] - track[name][0] for name in ("t_wall_ns", "t_mono_ns"))
+    apart = np.abs(since_wall - since_mono)
+    if np.any(apart > CLOCK_TOLERANCE_NS + DRIFT * np.abs(since_wall)):
+        yield Reason("clock-drift", source, f"{apart.max() / SECOND:.3f} s apart in {since_wall[-1] / SECOND:.0f} s")
 
 
 def _amount_faults(
@@ -124,17 +143,22 @@ def flow_facts(track: Track, proc: Track | None, manifest: Manifest) -> tuple[So
     lag = track["recv_wall_ns"] - track["end_wall_ns"]
     off = (wall < lower) | (wall > upper) | (wall != track["end_wall_ns"])
     off |= (lag < -FLOW_EARLY_NS) | (lag > FLOW_SLACK_NS)
+    off |= (track["start_wall_ns"] < lower) | (track["start_wall_ns"] > track["end_wall_ns"])
     wrong = int(np.count_nonzero(off))
     if wrong > FLOWS_OFF_SHARE * rows:
         return SourceFacts(rows, 0.0, duration, False), [
             Reason("netflow-clock", "netflow", f"{wrong} of {rows} flows are not of this time")
         ]
     counted = 0 if proc is None else sum(_rise(proc[field]) for field in ("tap_rx_packets", "tap_tx_packets"))
-    found = sum(track["packets"].tolist())
+    found = sum(track["packets"][track["ours"] == 1].tolist())
+    if counted >= PACKETS_TO_JUDGE_BY and found > PACKETS_TOO_MANY * counted:
+        return SourceFacts(rows, 0.0, duration, False), [
+            Reason("netflow-doubled", "netflow", f"flows hold {found} packets, the tap counted {counted}")
+        ]
     share = min(1.0, found / counted) if counted else 1.0
     if counted >= PACKETS_TO_JUDGE_BY and share < PACKETS_ENOUGH:
         return SourceFacts(rows, share * duration, duration, False), [
-            Reason("netflow-silent", "netflow", f"flows hold {found} of {counted} packets")
+            Reason("netflow-silent", "netflow", f"flows of the guest hold {found} of {counted} packets")
         ]
     return SourceFacts(rows, share * duration, 0.0, True), []
 
@@ -143,6 +167,12 @@ def _rise(counter: Ints) -> int:
     """By how much it rose; what a counter that went back hides is left out."""
     rise = np.diff(counter)
     return sum(rise[rise > 0].tolist())
+
+
+def too_many(source: Source, rows: int, manifest: Manifest) -> str | None:
+    """What is wrong with a number of rows that no recorder writes."""
+    most = int(MOST_HZ[source] * max(_duration(manifest), 60))
+    return f"{rows} rows in {_duration(manifest):.0f} s, {most} at most" if rows > most else None
 
 
 def _duration(manifest: Manifest) -> float:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -26,18 +28,22 @@ PRAGMA user_version = {VALIDATOR_VERSION};
 """
 
 
+FLEETING = frozenset({"worker-lost", "failed", "file-unreadable", "manifest-unreadable"})
+"""Reasons that may lie in the machine or in who asks, and not in the files: such an episode is always read again."""
+
+
 class Ledger:
     """Findings by path. `seen` marks those that this sweep has met."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._db = connection
+    def __init__(self, connection: sqlite3.Connection, *, resumed: bool) -> None:
+        self._db, self.resumed = connection, resumed
 
     def add(self, findings: Iterable[Finding], *, seen: bool) -> None:
         """Write findings down, for good."""
         rows = [
             (
                 finding.path,
-                finding.fingerprint,
+                "" if any(reason.code in FLEETING for reason in finding.reasons) else finding.fingerprint,
                 finding.episode_id if finding.manifest_sha256 else "",
                 finding.manifest_sha256,
                 VERDICTS.index(finding.verdict),
@@ -61,40 +67,67 @@ class Ledger:
             self._db.execute("DELETE FROM found WHERE NOT seen")
 
     def findings(self) -> Iterator[Finding]:
-        """All, in order of path, each held against those of its id."""
-        twice = self._db.execute("SELECT id FROM found WHERE id != '' GROUP BY id HAVING count(*) > 1")
-        ids = {id for (id,) in twice}
-        for id, path, same, body in self._db.execute("SELECT id, path, same, body FROM found ORDER BY path"):
+        """Those that this sweep has met, in order of path, each held against those of its id."""
+        twins = self._twins()
+        for id, path, body in self._db.execute("SELECT id, path, body FROM found WHERE seen ORDER BY path"):
             finding = msgspec.msgpack.decode(body, type=Finding)
-            yield with_reason(finding, reason) if id in ids and (reason := self._twin(id, path, same)) else finding
+            reason = twins[id].reason_for(path) if id in twins else None
+            yield with_reason(finding, reason) if reason else finding
 
-    def _twin(self, id: str, path: str, same: str) -> Reason | None:
-        """What another episode of this id means for one. Copies: the one with the best verdict stays, or the first."""
-        others = self._db.execute("SELECT path, same FROM found WHERE id = ? ORDER BY rank, path", (id,)).fetchall()
-        if all(digest == same for _, digest in others):
-            first = others[0][0]
-            return None if path == first else Reason("duplicate-copy", "", f"the same as {first}")
-        other = next(other for other, _ in others if other != path)
-        return Reason("duplicate-id", "", f"{other} has this id too")
+    def _twins(self) -> dict[str, _Twins]:
+        """Ids that occur twice or more. The best verdict comes first, then the first path."""
+        twice = "SELECT id FROM found WHERE seen AND id != '' GROUP BY id HAVING count(*) > 1"
+        rows = self._db.execute(
+            f"SELECT id, path, same FROM found WHERE seen AND id IN ({twice}) ORDER BY id, rank, path"  # noqa: S608 # constant
+        )
+        twins = {}
+        for id, group in itertools.groupby(rows, key=lambda row: row[0]):
+            paths: list[str] = []
+            digests = set()
+            for _, path, same in group:
+                paths = [*paths, path][:2]
+                digests.add(same)
+            twins[id] = _Twins(paths[0], paths[1], len(digests) == 1)
+        return twins
+
+
+@dataclass(frozen=True)
+class _Twins:
+    """Episodes of one id: the best two of them, and whether all are the same byte for byte."""
+
+    first: str
+    second: str
+    same: bool
+
+    def reason_for(self, path: str) -> Reason | None:
+        if self.same:
+            return None if path == self.first else Reason("duplicate-copy", "", f"the same as {self.first}")
+        return Reason("duplicate-id", "", f"{self.second if path == self.first else self.first} has this id too")
 
 
 @contextlib.contextmanager
-def opened_ledger(path: Path, *, fresh: bool) -> Iterator[Ledger]:
-    """The ledger at a path: an earlier sweep's if there is one, of this version, and `fresh` is not asked for."""
+def opened_ledger(path: Path, *, full: bool) -> Iterator[Ledger]:
+    """The ledger at a path: an earlier sweep's if there is one that fits. A full sweep goes on only with its own kind.
+
+    Raises `StorageError`.
+    """
     try:
-        if fresh or not _fits(path):
+        resumed = _fits(path, full=full)
+        if not resumed:
             remove_ledger(path)
         with contextlib.closing(sqlite3.connect(path)) as connection:
             connection.executescript(_TABLE)
+            if not resumed:
+                connection.execute(f"PRAGMA application_id = {int(full)}")
             connection.execute("UPDATE found SET seen = 0")
             connection.commit()
-            yield Ledger(connection)
+            yield Ledger(connection, resumed=resumed)
     except sqlite3.Error as error:
         raise StorageError(
             path,
-            f"cannot be written ({error})",
+            f"cannot be written or read ({error})",
             expected="a writable folder with space left",
-            remedy="free some space, or choose another place with --out",
+            remedy="free some space, or choose another place with --out; if it is damaged, remove it",
         ) from None
 
 
@@ -104,13 +137,15 @@ def remove_ledger(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def _fits(path: Path) -> bool:
+def _fits(path: Path, *, full: bool) -> bool:
     if not path.exists():
         return False
     try:
         with contextlib.closing(sqlite3.connect(path)) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (kind,) = connection.execute("PRAGMA application_id").fetchone()
+            (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             connection.execute("SELECT count(seen) FROM found").fetchone()
     except sqlite3.Error:
         return False
-    return bool(version == VALIDATOR_VERSION)
+    return bool(version == VALIDATOR_VERSION and sound == "ok" and (kind == 1 or not full))

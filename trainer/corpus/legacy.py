@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ class _SchemaFile(msgspec.Struct, frozen=True):
 
 def is_legacy(path: Path) -> bool:
     """Whether a path is one of the older forms."""
-    if path.suffix == ".parquet":
+    if path.suffix == ".parquet" and not path.is_dir():
         return True
     return path.is_dir() and not (path / MANIFEST).exists() and any(path.glob("*.npz"))
 
@@ -45,13 +46,13 @@ def is_legacy(path: Path) -> bool:
 def open_legacy(path: Path, schema: FeatureSchema | None) -> Dataset:
     """This version's own schema is expected where none is given. Raises as `open_dataset`."""
     schema = feature_schema() if schema is None else schema
-    note = path.with_suffix(".schema.json") if path.suffix == ".parquet" else path / "schema.json"
+    note = path / "schema.json" if path.is_dir() else path.with_suffix(".schema.json")
     try:
         found = msgspec.json.decode(read_file(note), type=_SchemaFile).schema_hash
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DatasetError(note, str(error), expected='{"schema_hash": …}', remedy="extract it again") from None
     require_schema(found, schema, note)
-    if path.suffix == ".parquet":
+    if not path.is_dir():
         shards: list[Shard] = [ParquetShard(path, schema)]
         files = [path]
     else:
@@ -77,7 +78,7 @@ class NpzShard:
                 expected=f"{', '.join(schema.channel_ids[:3])}…, {len(schema.channels)} in all",
                 remedy="extract it again",
             )
-        self._label = self._read("y").astype(np.int64)
+        self._label = _labels(self._read("y"), path)
 
     def __len__(self) -> int:
         return len(self._label)
@@ -89,7 +90,10 @@ class NpzShard:
         expected = len(self), len(self._schema.channels), self._schema.steps
         if x.shape != expected:
             raise DatasetError(self.path, f"X {x.shape}", expected=f"{expected}", remedy="extract it again")
-        x[~self._read("mask").astype(np.bool_)] = np.nan
+        mask = self._read("mask")
+        if mask.shape != expected:
+            raise DatasetError(self.path, f"mask {mask.shape}", expected=f"{expected}", remedy="extract it again")
+        x[~mask.astype(np.bool_)] = np.nan
         return x
 
     @property
@@ -103,11 +107,19 @@ class NpzShard:
             return self._label
         if name == "purity":
             return np.ones(len(self), np.float32)
-        return _centres(self._read("t_center"))
+        return self._per_window(_centres(self._read("t_center")), "t_center")
 
     def ids(self, name: str) -> Strings:
         """One value for the episode, or one per window."""
-        return np.broadcast_to(self._read(name).astype(str).astype(object), len(self))
+        some = self._read(name).astype(str).astype(object)
+        return self._per_window(np.full(len(self), some.item()) if some.size == 1 else some, name)
+
+    def _per_window(self, some: NDArray[Any], name: str) -> NDArray[Any]:
+        if some.shape != (len(self),):
+            raise DatasetError(
+                self.path, f"{name} {some.shape}", expected=f"({len(self)},), one per window", remedy="extract it again"
+            )
+        return some
 
     def _read(self, key: str) -> NDArray[Any]:
         try:
@@ -115,7 +127,7 @@ class NpzShard:
                 return cast(NDArray[Any], arrays[key])
         except KeyError:
             found = f"no array {key}"
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, TypeError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
             found = f"cannot be read ({error})"
         raise DatasetError(
             self.path, found, expected="an .npz shard, without pickles", remedy="extract it again"
@@ -158,7 +170,7 @@ class ParquetShard:
     def column(self, name: str) -> NDArray[Any]:
         """label or centre_ns; purity is taken for 1 where there is no such column."""
         if name == "label":
-            return cast(NDArray[Any], self._table.column("y").to_numpy().astype(np.int64))
+            return _labels(self._table.column("y").to_numpy(), self.path)
         if name == "centre_ns":
             return _centres(self._table.column("t_center").to_numpy())
         if name in self._table.column_names:
@@ -170,6 +182,14 @@ class ParquetShard:
         if name not in self._table.column_names:
             raise DatasetError(self.path, f"no column {name}", expected="the ids", remedy="extract it again")
         return np.array(self._table.column(name).to_pylist(), object)
+
+
+def _labels(y: NDArray[Any], path: Path) -> NDArray[np.int64]:
+    if y.ndim != 1 or y.dtype.kind not in "iu" or not len(y) or y.min() < 0 or y.max() >= len(PHASES):
+        raise DatasetError(
+            path, f"y {y.shape}, {y.dtype}", expected=f"labels from 0 to {len(PHASES) - 1}", remedy="extract it again"
+        )
+    return y.astype(np.int64)
 
 
 def _centres(times: NDArray[Any]) -> NDArray[np.int64]:

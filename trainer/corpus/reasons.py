@@ -18,6 +18,9 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 """From best to worst: an episode has the worst verdict of its reasons."""
 
 
+_LONGEST = 240
+
+
 class Kind(msgspec.Struct, frozen=True):
     """A code's verdict, its meaning, and the detail of a real case."""
 
@@ -74,7 +77,7 @@ KINDS: dict[str, Kind] = {
     ),
     "duplicate-copy": Kind(
         "rejected",
-        "The same episode, byte for byte, is there twice. The first by path is kept.",
+        "The same episode, byte for byte, is there twice. The one with the best verdict is kept, or the first by path.",
         "the same as lab-a/e1",
     ),
     "duplicate-id": Kind(
@@ -101,7 +104,8 @@ KINDS: dict[str, Kind] = {
     ),
     "bound": Kind(
         "rejected",
-        "Larger than any honest recording: a file over 256 MiB, a compression ratio over 1000, a row over 64 KiB.",
+        "Larger than any honest recording: a file over 256 MiB, a compression ratio over 1000, a row over 64 KiB, "
+        "over 1000 labels, over 20,000 windows, or rows by the thousand per second.",
         "netflow.jsonl.zst:1: over 65536 bytes",
     ),
     "labels-missing": Kind("rejected", "Nobody said which phase it was when.", "no labels file"),
@@ -117,7 +121,7 @@ KINDS: dict[str, Kind] = {
     ),
     "clock-backwards": Kind(
         "rejected",
-        "A source's monotonic clock went back, which it never does: rows are mixed up, or of two machines.",
+        "The monotonic clock of a source or of the labels went back, which it never does: rows are mixed up.",
         "by 3.200 s at row 412",
     ),
     "nothing-observed": Kind(
@@ -153,6 +157,11 @@ KINDS: dict[str, Kind] = {
         "The wall clock was set while the source was sampled: windows there are marked and not observed.",
         "by +3600.000 s at row 600",
     ),
+    "clock-drift": Kind(
+        "degraded",
+        "Wall and monotonic clock of a source run apart by more than a thousandth: one of them stands still, or lies.",
+        "118.200 s apart in 118 s",
+    ),
     "rows-outside": Kind(
         "degraded",
         "Over a hundredth of a source's rows are stamped with times outside the episode.",
@@ -160,15 +169,23 @@ KINDS: dict[str, Kind] = {
     ),
     "netflow-clock": Kind(
         "degraded",
-        "Flow times have another base than the episode's: over a tenth of the flows lie outside it, or arrived before "
-        "they ended. Such flows would fall into no window and look like silence, so netflow is not observed.",
+        "Flow times have another base than the episode's: over a tenth of the flows lie outside it, end before they "
+        "start, or arrived before they ended. They would fall into no window and look like silence, so netflow is not "
+        "observed.",
         "118 of 118 flows are not of this time",
     ),
     "netflow-silent": Kind(
         "degraded",
-        "Flow records account for less than four fifths of the packets that the tap counted: the exporter was away. "
-        "What is not known is not silence, so netflow is not observed.",
-        "flows hold 0 of 1412 packets",
+        "Flow records of the guest's addresses account for less than four fifths of the packets that the tap counted: "
+        "the exporter was away, or `guest_addresses` are not the guest's. What is not known is not silence, so netflow "
+        "is not observed.",
+        "flows of the guest hold 0 of 1412 packets",
+    ),
+    "netflow-doubled": Kind(
+        "degraded",
+        "Flow records hold over one and a half times the packets that the tap counted: records are there twice, so "
+        "netflow is not observed.",
+        "flows hold 2824 packets, the tap counted 1412",
     ),
     "labels-late": Kind(
         "degraded",
@@ -177,6 +194,13 @@ KINDS: dict[str, Kind] = {
     ),
 }
 """Every code. Detail lines in examples are as the sweep writes them."""
+
+
+def brief(text: str) -> str:
+    """Text from a file, on one line, printable and not too long: it goes into indexes and terminals."""
+    line = " ".join(text.split())
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line[:_LONGEST])
+    return shown if len(line) <= _LONGEST else f"{shown}…"
 
 
 def worst(reasons: list[Reason]) -> Verdict:

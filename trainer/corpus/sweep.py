@@ -5,17 +5,15 @@ walk -> (changed since last time?) -> examine, on the engine -> ledger -> index.
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from contracts.errors import MissingError
-from contracts.features import FeatureSchema
+from contracts.errors import DatasetError, MissingError, WorkError
 from contracts.telemetry.storage import locked
-from trainer.corpus.catalogue import Census, is_complete, read_index, write_index
+from trainer.corpus.catalogue import Census, Tally, is_complete, read_index, write_index
 from trainer.corpus.examine import VALIDATOR_VERSION, Finding, examine, fingerprint, lost, relative
 from trainer.corpus.ledger import Ledger, opened_ledger, remove_ledger
 from trainer.engine import Engine, Lost
@@ -31,7 +29,6 @@ class Sweep:
 
     store: Path
     out: Path
-    schema: FeatureSchema
     full: bool = False
     base: Path | None = None
 
@@ -50,50 +47,69 @@ def sweep(plan: Sweep, engine: Engine) -> Census:
             expected="<host_id>/<episode_id>/episode.json",
             remedy="point at a folder of recorded episodes, such as tests/corpus",
         )
-    engine.require_shared(plan.store)
+    engine.require_shared(plan.store, written=False)
     work = plan.out.with_name(f".{plan.out.name}.ledger")
     with locked(plan.out.with_name(f".{plan.out.name}.lock")):
         if plan.out.exists():
             is_complete(plan.out)
-        resumed = work.exists() and not plan.full
-        with opened_ledger(work, fresh=not resumed) as ledger:
-            if not resumed and not plan.full:
+        with opened_ledger(work, full=plan.full) as ledger:
+            if not ledger.resumed and not plan.full:
                 _start_from(plan, ledger)
             try:
                 with stage("validate", total) as step:
                     _fill(plan, ledger, engine, step)
-            except KeyboardInterrupt:
+                ledger.forget_unseen()
+                census = _finish(plan, ledger, complete=True)
+            except (KeyboardInterrupt, WorkError):
+                # the ledger stays: it also knows what this sweep has not come to yet
                 census = _finish(plan, ledger, complete=False)
                 say(f"stopped: {plan.out} holds {census.episodes} of {total} episodes; run it again to go on")
                 raise
-            ledger.forget_unseen()
-            census = _finish(plan, ledger, complete=True)
         remove_ledger(work)
     return census
 
 
 def episode_folders(store: Path) -> Iterator[Path]:
-    """Every `<store>/<host>/<episode>/`, in order; one without `episode.json` too, for it should have one."""
-    for host in _folders(store):
-        yield from _folders(host)
+    """Every `<store>/<host>/<episode>/`, in order; one without `episode.json` too, for it should have one.
+
+    A host's folder that cannot be listed, or is a link, counts as one episode, `*`: it is not passed over in silence.
+    """
+    try:
+        hosts = _folders(store)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for host in hosts:
+        try:
+            episodes = [host / "*"] if host.is_symlink() else _folders(host)
+        except OSError:
+            episodes = [host / "*"]
+        yield from episodes
 
 
 def _folders(parent: Path) -> list[Path]:
-    try:
-        with os.scandir(parent) as entries:
-            names = [entry.name for entry in entries if entry.name[0] != "." and entry.is_dir()]
-    except OSError:
-        return []
+    """Folders, and links in the place of folders: those are not followed, and not passed over either."""
+    with os.scandir(parent) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if entry.name[0] != "." and (entry.is_symlink() or entry.is_dir(follow_symlinks=False))
+        ]
     return [parent / name for name in sorted(names)]
 
 
 def _start_from(plan: Sweep, ledger: Ledger) -> None:
     """Earlier findings: of the base index, then of our own."""
     for path in (plan.base, plan.out):
-        if path is not None and path.exists():
+        if path is None or not path.exists():
+            continue
+        try:
             known = (finding for finding in read_index(path) if finding.validator_version == VALIDATOR_VERSION)
-            while some := list(islice(known, 1024)):
+            while some := list(islice(known, 256)):
                 ledger.add(some, seen=False)
+        except DatasetError as error:
+            if path == plan.out:
+                raise
+            say(f"validate: {path} is no index ({error.found}), and is left alone")
 
 
 def _fill(plan: Sweep, ledger: Ledger, engine: Engine, step: Step) -> None:
@@ -120,22 +136,22 @@ def _fill(plan: Sweep, ledger: Ledger, engine: Engine, step: Step) -> None:
         if some:
             yield some
 
-    work = functools.partial(examine_all, schema=plan.schema)
     suspects: list[Path] = []
-    for folders, outcome in engine.run(work, changed()):
+    for folders, outcome in engine.run(examine_all, changed()):
         if isinstance(outcome, Lost):
             suspects += folders
         else:
             met(outcome)
-    for (folder,), outcome in engine.run(work, ([suspect] for suspect in suspects)):
+    for (folder,), outcome in engine.run(examine_all, ([suspect] for suspect in suspects)):
         met([lost(folder)] if isinstance(outcome, Lost) else outcome)
 
 
-def examine_all(folders: list[Path], schema: FeatureSchema) -> list[Finding]:
+def examine_all(folders: list[Path]) -> list[Finding]:
     """One task of the sweep."""
-    return [examine(folder, schema) for folder in folders]
+    return [examine(folder) for folder in folders]
 
 
 def _finish(plan: Sweep, ledger: Ledger, *, complete: bool) -> Census:
-    write_index(plan.out, ledger.findings(), complete=complete)
-    return Census.of(ledger.findings(), complete=complete)
+    tally = Tally()
+    write_index(plan.out, tally.passing(ledger.findings()), complete=complete)
+    return tally.census(complete=complete)

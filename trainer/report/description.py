@@ -70,7 +70,7 @@ def worst_drift(description: Description) -> list[tuple[str, str, float]]:
 
 def print_description(description: Description) -> None:
     """Tables for a terminal."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = 120
     hosts = list(description.by_host)

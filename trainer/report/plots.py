@@ -18,6 +18,7 @@ _STYLE = {
     "svg.hashsalt": "phasewatch",
     "font.family": "sans-serif",
     "font.size": 9,
+    "text.parse_math": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }

@@ -219,10 +219,19 @@ def _side(episodes: Episodes, classes: tuple[str, ...]) -> Side:
 
 
 def episodes_of(dataset: Dataset) -> list[EpisodeFacts]:
-    """The episodes of a dataset, in order of id."""
+    """The episodes of a dataset, in order of id. Raises `DatasetError` where one id stands for several."""
     ids = dataset.load_ids()
     half = dataset.schema.window_ns // 2
     names, first, which = np.unique(ids.episode_id.astype(str), return_index=True, return_inverse=True)
+    for name in ("host_id", "profile", "sample_name"):
+        several = np.flatnonzero(getattr(ids, name) != getattr(ids, name)[first][which])
+        if len(several):
+            raise DatasetError(
+                dataset.path,
+                f"episode {ids.episode_id[several[0]]} with more than one {name}",
+                expected="one: splits go by whole episodes",
+                remedy="give different episodes different ids",
+            )
     windows = np.bincount(which, minlength=len(names))
     phases = np.zeros((len(names), len(dataset.classes)), np.int64)
     np.add.at(phases, (which, ids.y), 1)
