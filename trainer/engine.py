@@ -208,7 +208,7 @@ def _sees(path: str) -> bool:
 def _speaks() -> str:
     """What a worker runs: told apart by all that decides an outcome."""
     from contracts.features import feature_schema
-    from trainer.corpus.examine import VALIDATOR_VERSION
+    from trainer.corpus.finding import VALIDATOR_VERSION
 
     return f"feature schema {feature_schema().hash[:12]}…, validator {VALIDATOR_VERSION}"
 

@@ -28,9 +28,10 @@ from tests.bench.store import make_store
 from tests.recordings import CORPUS
 from trainer.corpus.arrow import write_shard
 from trainer.corpus.catalogue import read_index
+from trainer.corpus.cut import extract_episode
 from trainer.corpus.dataset import open_dataset
 from trainer.corpus.examine import examine
-from trainer.corpus.extract import _input, extract_episode
+from trainer.corpus.extract import _input
 from trainer.corpus.samples import joined
 
 SCHEMA = feature_schema()

@@ -193,7 +193,7 @@ def test_extract_starts_from_the_stores_own_index(
 
 
 def test_extract_refuses_an_episode_that_changes_under_it(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
-    from trainer.corpus.extract import Input, extract_episode
+    from trainer.corpus.cut import Input, extract_episode
 
     path = find_episodes(store)[0]
     with pytest.raises(DatasetError, match="changed since it was swept; expected a store at rest"):

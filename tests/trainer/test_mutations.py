@@ -19,8 +19,8 @@ from contracts.telemetry.storage import compress, expand, sha256
 from edge.extract import Extractor
 from tests.defects import _shorten
 from tests.recordings import ONE, edit_manifest
+from trainer.corpus.cut import Input, extract_episode
 from trainer.corpus.examine import examine
-from trainer.corpus.extract import Input, extract_episode
 
 SCHEMA = feature_schema()
 EXTRACTOR = Extractor(SCHEMA)

@@ -19,7 +19,8 @@ from contracts.phases import PHASES
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.samples import Samples
 from trainer.split import RECIPES, load_split, make_split, recipe_named, save_split
-from trainer.split.base import CannotError, EpisodeFacts
+from trainer.split.base import CannotError
+from trainer.split.episodes import EpisodeFacts
 from trainer.split.held_out_time import HeldOutTime, _moment, _text
 
 

@@ -22,7 +22,8 @@ from tests.recordings import CORPUS, ONE, copy_of, edit_lines, edit_manifest
 from trainer.corpus import examine as lens
 from trainer.corpus import sweep as module
 from trainer.corpus.catalogue import Census, is_complete, read_index, write_index
-from trainer.corpus.examine import Finding, examine
+from trainer.corpus.examine import examine
+from trainer.corpus.finding import VALIDATOR_VERSION, Finding, fingerprint, lost
 from trainer.corpus.reasons import KINDS, page
 from trainer.corpus.sweep import Sweep, sweep
 from trainer.engine import engine
@@ -274,7 +275,7 @@ def test_sweep_stopped_at_once_says_nothing_of_what_it_has_not_looked_at(
     run(store)
     shutil.rmtree(store / "lab-q35-1")
     DEFECTS["flipped bit"].plant(store / "lab-q35-2" / ONE.name)
-    whole = lens.fingerprint
+    whole = fingerprint
 
     def stopping(folder: Path) -> str:
         if folder.name == ONE.name:
@@ -400,13 +401,13 @@ def test_index_holds_what_the_sweep_found(store: Path) -> None:
     assert row["rows_proc"] == 1258
     assert row["seconds_proc"] == pytest.approx(125.9, abs=0.1)
     assert row["usable_sources"] == ["proc", "qmp", "guest"]
-    assert row["validator_version"] == lens.VALIDATOR_VERSION
+    assert row["validator_version"] == VALIDATOR_VERSION
     assert re.fullmatch(r"[0-9a-f]{64}", row["content_sha256"])
 
 
 def test_index_goes_through_parquet_unchanged(tmp_path: Path, spoiled: Path) -> None:
     DEFECTS["nothing observed"].plant(spoiled)
-    findings = [examine(spoiled), lens.lost(spoiled)]
+    findings = [examine(spoiled), lost(spoiled)]
     write_index(tmp_path / "i", findings, complete=True)
     assert list(read_index(tmp_path / "i")) == findings
 

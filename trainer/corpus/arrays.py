@@ -17,8 +17,9 @@ from contracts.phases import PHASES
 from contracts.telemetry.storage import locked
 from edge.extract import summarise
 from trainer.corpus.arrow import write_shard
+from trainer.corpus.cut import file_sha256
 from trainer.corpus.dataset import SHARDS, Dataset, DatasetManifest, ShardEntry, open_dataset
-from trainer.corpus.extract import SHARD_BYTES, drop_others, file_sha256, write_manifest
+from trainer.corpus.extract import SHARD_BYTES, drop_others, write_manifest
 from trainer.corpus.samples import WindowTable
 from trainer.corpus.shards import partition
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from contracts.errors import DatasetError, MissingError
 from contracts.phases import SOURCES
 from contracts.telemetry.storage import writing
-from trainer.corpus.examine import Finding
+from trainer.corpus.finding import Finding
 from trainer.corpus.gates import SourceFacts
 from trainer.corpus.reasons import VERDICTS, Reason, worst
 

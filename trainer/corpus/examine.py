@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from contracts.errors import (
     BoundError,
@@ -31,6 +28,7 @@ from contracts.telemetry.rows import LabelRow
 from contracts.telemetry.storage import sha256
 from edge.extract.windows import window_ends
 from trainer.corpus.collection import no_collection
+from trainer.corpus.finding import Finding, fingerprint, relative, without_manifest
 from trainer.corpus.gates import (
     ENOUGH,
     HALF,
@@ -42,39 +40,7 @@ from trainer.corpus.gates import (
     sampled_facts,
     too_many,
 )
-from trainer.corpus.reasons import Reason, Verdict, brief, worst
-
-VALIDATOR_VERSION = 1
-"""Raised by hand whenever the same episode would get another verdict: the sweep then reads everything again."""
-
-
-class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the sweep says of one episode. `path` is below the store; times in Unix ns, -1 where not known."""
-
-    path: str
-    host_id: str
-    episode_id: str
-    guest_id: str = ""
-    profile: str = ""
-    sample_name: str = ""
-    started_wall_ns: int = -1
-    ended_wall_ns: int = -1
-    verdict: Verdict
-    reasons: list[Reason]
-    sources: dict[Source, SourceFacts] = {}
-    stored_bytes: int = 0
-    windows: int = 0
-    """Windows wholly inside the episode, by this version's default schema."""
-    manifest_sha256: str = ""
-    content_sha256: str = ""
-    """Over the digests of its files: equal for two episodes that hold the same bytes."""
-    fingerprint: str
-    validator_version: int = VALIDATOR_VERSION
-
-    @property
-    def usable_sources(self) -> tuple[Source, ...]:
-        """Sources whose channels count as observed."""
-        return tuple(source for source in SOURCES if source in self.sources and self.sources[source].usable)
+from trainer.corpus.reasons import Reason, brief, worst
 
 
 @dataclass
@@ -93,47 +59,7 @@ def examine(folder: Path) -> Finding:
         return _examined(folder, mark)
     except Exception as error:  # whatever it is: one episode never stops the sweep
         text = f"{type(error).__name__}: {error.strerror if isinstance(error, OSError) else error}"
-        return _without_manifest(folder, mark, Reason("failed", "", brief(text)))
-
-
-def lost(folder: Path) -> Finding:
-    """The finding on an episode whose worker died."""
-    return _without_manifest(folder, fingerprint(folder), Reason("worker-lost", "", "its worker ended without a word"))
-
-
-def fingerprint(folder: Path) -> str:
-    """Names, sizes and times of a folder's files, digested: equal as long as nobody touched them."""
-    lines = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                stat = entry.stat(follow_symlinks=False)
-                lines.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
-    except OSError as error:
-        lines.append(f"unreadable {error.errno}")
-    return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()[:32]
-
-
-def _without_manifest(folder: Path, mark: str, reason: Reason) -> Finding:
-    return Finding(
-        path=relative(folder),
-        host_id=printable(folder.parent.name),
-        episode_id=printable(folder.name),
-        verdict=worst([reason]),
-        reasons=[reason],
-        fingerprint=mark,
-    )
-
-
-def relative(folder: Path) -> str:
-    """`<host>/<episode>`: how the index names a folder. What cannot be printed is escaped."""
-    return printable(f"{folder.parent.name}/{folder.name}")
-
-
-def printable(name: str) -> str:
-    """A file's name as text that any file can hold."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+        return without_manifest(folder, mark, Reason("failed", "", brief(text)))
 
 
 def _examined(folder: Path, mark: str) -> Finding:
@@ -142,11 +68,11 @@ def _examined(folder: Path, mark: str) -> Finding:
             raise UnreadableError(folder, "a symbolic link", expected="a folder", remedy="put the folder itself there")
         manifest, manifest_sha256 = read_manifest_and_digest(folder)
     except UnreadableError as error:
-        return _without_manifest(folder, mark, Reason("manifest-unreadable", "", brief(error.found)))
+        return without_manifest(folder, mark, Reason("manifest-unreadable", "", brief(error.found)))
     except MissingError as error:
-        return _without_manifest(folder, mark, Reason("manifest-missing", "", brief(error.found)))
+        return without_manifest(folder, mark, Reason("manifest-missing", "", brief(error.found)))
     except PhasewatchError as error:
-        return _without_manifest(folder, mark, Reason("manifest-invalid", "", brief(error.found)))
+        return without_manifest(folder, mark, Reason("manifest-invalid", "", brief(error.found)))
 
     reasons: list[Reason] = []
     if (manifest.host_id, manifest.episode_id) != (folder.parent.name, folder.name):

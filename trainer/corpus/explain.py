@@ -10,7 +10,7 @@ from rich.table import Table
 from contracts.features import SECOND
 from contracts.phases import SOURCES
 from trainer.corpus.catalogue import Census
-from trainer.corpus.examine import Finding
+from trainer.corpus.finding import Finding
 from trainer.corpus.reasons import KINDS, VERDICTS, Verdict
 
 _MEANS: dict[Verdict, str] = {

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 
-from contracts.errors import ConfigError, DatasetError, LabelError, MissingError, SchemaMismatchError, WorkError
+from contracts.errors import ConfigError, DatasetError, MissingError, SchemaMismatchError, WorkError
 from contracts.features import FeatureSchema
-from contracts.phases import PHASES, Source
-from contracts.telemetry.episode import check_labels, read_manifest_and_digest
-from contracts.telemetry.lines import row_batches, stored_bytes
-from contracts.telemetry.manifest import Manifest
+from contracts.phases import PHASES
 from contracts.telemetry.storage import locked, write_file
-from edge.extract import Columns, Extractor, summarise, truth_of, window_ends
-from edge.extract.columns import joined as joined_columns
-from edge.extract.columns import part_of
-from trainer.corpus.arrow import ArrowShard, write_shard
 from trainer.corpus.catalogue import read_index
-from trainer.corpus.collection import no_collection
+from trainer.corpus.cut import Input, Task, digest_of, extract_shard
 from trainer.corpus.dataset import (
     MANIFEST,
     SHARDS,
@@ -35,8 +26,7 @@ from trainer.corpus.dataset import (
     open_dataset,
     read_dataset_manifest,
 )
-from trainer.corpus.examine import Finding
-from trainer.corpus.samples import IDS, WindowTable, joined
+from trainer.corpus.finding import Finding
 from trainer.corpus.shards import partition
 from trainer.corpus.sweep import Sweep, sweep
 from trainer.engine import Engine, Lost
@@ -56,23 +46,6 @@ class Extraction:
     schema: FeatureSchema
     degraded: bool = False
     shard_bytes: int = SHARD_BYTES
-
-
-class Input(msgspec.Struct, frozen=True):
-    """One episode to extract: its path below the store, the digest of its manifest, and the sources to believe."""
-
-    path: str
-    manifest_sha256: str
-    sources: tuple[Source, ...]
-    windows: int
-
-
-class Task(msgspec.Struct, frozen=True):
-    """One shard to make, or to keep if `known` is still the digest of its bytes."""
-
-    name: str
-    inputs: tuple[Input, ...]
-    known: str | None
 
 
 def extract_store(plan: Extraction, engine: Engine) -> Dataset:
@@ -143,14 +116,6 @@ def _input(finding: Finding) -> Input:
     return Input(finding.path, finding.manifest_sha256, finding.usable_sources, finding.windows)
 
 
-def digest_of(schema: FeatureSchema, inputs: Iterable[Input]) -> str:
-    """What goes in: the schema, and every episode's manifest (which names its files' digests), in order of path."""
-    whole = hashlib.sha256(schema.hash.encode())
-    for one in inputs:
-        whole.update(f"\n{one.path} {one.manifest_sha256} {','.join(one.sources)}".encode())
-    return whole.hexdigest()
-
-
 def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tuple[ShardEntry, ...]:
     window_bytes = 4 * (len(plan.schema.channels) * plan.schema.steps + len(plan.schema.feature_names))
     groups = partition(
@@ -192,84 +157,3 @@ def drop_others(folder: Path, shards: Sequence[ShardEntry]) -> None:
     for path in folder.iterdir():
         if _OURS.fullmatch(path.name) and path.name not in names:
             path.unlink()
-
-
-def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) -> ShardEntry:
-    """Make one shard, or keep it. The same bytes wherever it is made.
-
-    Raises as `extract_episode` does, and `StorageError`.
-    """
-    path = folder / task.name
-    kept = _kept(path, task, schema)
-    if kept is None:
-        extractor = Extractor(schema)
-        tables = [extract_episode(store / one.path, extractor, one) for one in task.inputs]
-        whole = joined(tables)
-        if not len(whole.label):  # this schema's windows are longer than these episodes
-            return ShardEntry(name=task.name, sha256="0" * 64, windows=0)
-        write_shard(path, whole, schema, digest_of(schema, task.inputs))
-    return ShardEntry(name=task.name, sha256=kept or file_sha256(path), windows=len(ArrowShard(path, schema)))
-
-
-def _kept(path: Path, task: Task, schema: FeatureSchema) -> str | None:
-    """The digest of the shard that is there already, if it can stay."""
-    if not path.exists():
-        return None
-    try:
-        ArrowShard(path, schema)
-    except (DatasetError, SchemaMismatchError):
-        return None
-    found = file_sha256(path)
-    return found if task.known in (None, found) else None
-
-
-def extract_episode(folder: Path, extractor: Extractor, wanted: Input) -> WindowTable:
-    """All labelled windows of one episode that the sweep found usable.
-
-    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, and `DatasetError` if it has changed
-    since the sweep.
-    """
-    schema = extractor.schema
-    manifest, found = read_manifest_and_digest(folder)
-    if found != wanted.manifest_sha256:
-        raise DatasetError(
-            folder, "changed since it was swept", expected="a store at rest", remedy="run it again when nobody writes"
-        )
-    columns = {source: _columns(folder, manifest, source, schema) for source in wanted.sources}
-    name = manifest.file_of("labels")
-    if name is None:
-        raise LabelError(folder, "no labels file", expected="labels to learn from", remedy="leave the episode out")
-    labels = [row for batch in row_batches(stored_bytes(folder / name, manifest.files[name]), "labels", folder / name)
-              for row in batch]  # fmt: skip
-    check_labels(labels, manifest, folder / name)
-    ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema)
-    truth = truth_of(labels, manifest.ended_wall_ns, ends, schema)
-    known = truth.label >= 0
-    windows = extractor.extract(columns, ends[known])
-    ids = {"episode_id": manifest.episode_id, "host_id": manifest.host_id}
-    ids |= {"profile": manifest.profile, "sample_name": manifest.sample_name}
-    return WindowTable(
-        tensor=windows.tensor,
-        summary=summarise(windows.tensor, schema),
-        label=truth.label[known],
-        purity=truth.purity[known],
-        centre_ns=windows.ends - schema.window_ns // 2,
-        **{name: np.full(len(windows.ends), ids[name], object) for name in IDS},
-    )
-
-
-def _columns(folder: Path, manifest: Manifest, source: Source, schema: FeatureSchema) -> Columns:
-    name = manifest.file_of(source)
-    if name is None:
-        raise MissingError(folder, f"no {source} file", expected="what the sweep found", remedy="validate again")
-    path, addresses = folder / name, frozenset(manifest.guest_addresses)
-    with no_collection():
-        batches = row_batches(stored_bytes(path, manifest.files[name]), source, path)
-        parts = [part_of(batch, source, schema.channels, addresses) for batch in batches]
-        return joined_columns(parts or [part_of([], source, schema.channels, addresses)])
-
-
-def file_sha256(path: Path) -> str:
-    """Of a file of any size, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

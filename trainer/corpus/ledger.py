@@ -13,7 +13,7 @@ import msgspec
 
 from contracts.errors import StorageError
 from trainer.corpus.catalogue import by_itself, with_reason
-from trainer.corpus.examine import VALIDATOR_VERSION, Finding
+from trainer.corpus.finding import VALIDATOR_VERSION, Finding
 from trainer.corpus.reasons import VERDICTS, Reason
 
 _TABLE = f"""

@@ -14,7 +14,8 @@ from pathlib import Path
 from contracts.errors import DatasetError, MissingError, WorkError
 from contracts.telemetry.storage import locked
 from trainer.corpus.catalogue import Census, Tally, is_complete, read_index, write_index
-from trainer.corpus.examine import VALIDATOR_VERSION, Finding, examine, fingerprint, lost, relative
+from trainer.corpus.examine import examine
+from trainer.corpus.finding import VALIDATOR_VERSION, Finding, fingerprint, lost, relative
 from trainer.corpus.ledger import Ledger, opened_ledger, remove_ledger
 from trainer.engine import Engine, Lost
 from trainer.progress import Step, say, stage

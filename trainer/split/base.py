@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
-import msgspec
 import numpy as np
 
 from contracts.errors import DatasetError
-from contracts.telemetry.manifest import Sha256
-from contracts.telemetry.storage import read_file, write_file
 from trainer.corpus.dataset import Dataset
-
-RecipeName = Literal["held_out_host", "held_out_sample", "held_out_time"]
-
-
-@dataclass(frozen=True)
-class EpisodeFacts:
-    """What a recipe may go by. start_ns, end_ns: from its first window's start to its last one's end, Unix ns."""
-
-    episode_id: str
-    host_id: str
-    profile: str
-    sample_name: str
-    start_ns: int
-    end_ns: int
-    windows: int
-    phases: tuple[int, ...]
-    """Windows per class."""
-
+from trainer.split.episodes import EpisodeFacts, episodes_of
+from trainer.split.saved import RecipeName, Side, Split
 
 Episodes = Sequence[EpisodeFacts]
 
@@ -64,47 +42,6 @@ class Recipe(abc.ABC):
     @abc.abstractmethod
     def cut(self, episodes: Episodes, option: str) -> Cut:
         """Hold one option out. Raises `CannotError`."""
-
-
-class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one side holds, in windows."""
-
-    episodes: int
-    windows: int
-    phases: dict[str, int]
-    profiles: dict[str, int]
-    hosts: dict[str, int]
-
-
-class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which episodes a model may learn from, be tuned by, and be judged by. Episode ids, sorted."""
-
-    recipe: RecipeName
-    held_out: tuple[str, ...]
-    """What the test side is made of: hosts, `<profile>/<sample>`s, or the moment from which on."""
-    held_out_validation: tuple[str, ...]
-    embargo_s: int
-    dataset_digest: Sha256
-    untested_profiles: tuple[str, ...]
-    """Profiles that the test side lacks: no score says anything about them."""
-    seen_samples: tuple[str, ...]
-    """`<profile>/<sample>` of the test side that are also learned from, or tuned by, elsewhere."""
-    sides: dict[str, Side]
-    train: tuple[str, ...]
-    validation: tuple[str, ...]
-    test: tuple[str, ...]
-    embargoed: tuple[str, ...]
-    """Episodes on no side: too close in time to the side that is held out."""
-
-    @property
-    def digest(self) -> str:
-        """sha256 of the canonical JSON."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
-
-
-class _File(msgspec.Struct, forbid_unknown_fields=True):
-    digest: Sha256
-    split: Split
 
 
 def make_split(dataset: Dataset, recipe: Recipe, held_out: str | None = None) -> Split:
@@ -216,68 +153,3 @@ def _side(episodes: Episodes, classes: tuple[str, ...]) -> Side:
         profiles=dict(sorted(profiles.items())),
         hosts=dict(sorted(hosts.items())),
     )
-
-
-def episodes_of(dataset: Dataset) -> list[EpisodeFacts]:
-    """The episodes of a dataset, in order of id. Raises `DatasetError` where one id stands for several."""
-    ids = dataset.load_ids()
-    half = dataset.schema.window_ns // 2
-    names, first, which = np.unique(ids.episode_id.astype(str), return_index=True, return_inverse=True)
-    for name in ("host_id", "profile", "sample_name"):
-        several = np.flatnonzero(getattr(ids, name) != getattr(ids, name)[first][which])
-        if len(several):
-            raise DatasetError(
-                dataset.path,
-                f"episode {ids.episode_id[several[0]]} with more than one {name}",
-                expected="one: splits go by whole episodes",
-                remedy="give different episodes different ids",
-            )
-    windows = np.bincount(which, minlength=len(names))
-    phases = np.zeros((len(names), len(dataset.classes)), np.int64)
-    np.add.at(phases, (which, ids.y), 1)
-    start, end = np.full(len(names), 2**63 - 1), np.full(len(names), -(2**63) + 1)
-    np.minimum.at(start, which, ids.centre_ns - half)
-    np.maximum.at(end, which, ids.centre_ns + half)
-    return [
-        EpisodeFacts(
-            str(names[i]),
-            str(ids.host_id[first[i]]),
-            str(ids.profile[first[i]]),
-            str(ids.sample_name[first[i]]),
-            int(start[i]),
-            int(end[i]),
-            int(windows[i]),
-            tuple(phases[i].tolist()),
-        )
-        for i in range(len(names))
-    ]
-
-
-def save_split(split: Split, path: Path) -> None:
-    """Human-readable JSON with its digest. Raises `StorageError`."""
-    whole = _File(digest=split.digest, split=split)
-    write_file(path, msgspec.json.format(msgspec.json.encode(whole), indent=1))
-
-
-def load_split(path: Path, dataset_digest: str) -> Split:
-    """A saved split. Raises `MissingError`, `DatasetError` (edited by hand, or of another dataset)."""
-    try:
-        whole = msgspec.json.decode(read_file(path), type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(path, str(error), expected="a split", remedy="make it again") from None
-    split = whole.split
-    if split.digest != whole.digest:
-        raise DatasetError(
-            path,
-            f"digest {split.digest[:12]}…",
-            expected=f"{whole.digest[:12]}…, as it says of itself",
-            remedy="make it again, by a recipe and not by hand",
-        )
-    if split.dataset_digest != dataset_digest:
-        raise DatasetError(
-            path,
-            f"a split of dataset {split.dataset_digest[:12]}…",
-            expected=f"of {dataset_digest[:12]}…",
-            remedy="split this dataset",
-        )
-    return split

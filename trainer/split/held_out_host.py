@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import final
 
-from trainer.split.base import CannotError, Cut, Episodes, Recipe, RecipeName
+from trainer.split.base import CannotError, Cut, Episodes, Recipe
+from trainer.split.saved import RecipeName
 
 
 @final

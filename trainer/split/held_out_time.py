@@ -11,7 +11,8 @@ import datetime
 from typing import final
 
 from contracts.features import SECOND
-from trainer.split.base import CannotError, Cut, Episodes, Recipe, RecipeName
+from trainer.split.base import CannotError, Cut, Episodes, Recipe
+from trainer.split.saved import RecipeName
 
 SHARE = 0.25
 """Of the episodes: what the later side aims at."""
