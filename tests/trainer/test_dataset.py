@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 from contracts.channels import view_of
-from contracts.errors import BusyError, ConfigError, DatasetError, MissingError, SchemaMismatchError
+from contracts.errors import BusyError, ConfigError, DatasetError, MissingError, SchemaMismatchError, WorkError
 from contracts.features import SECOND, FeatureSchema
 from contracts.phases import PHASES
 from contracts.telemetry.episode import find_episodes, read_episode, read_manifest
@@ -198,6 +198,18 @@ def test_extract_refuses_an_episode_that_changes_under_it(store: Path, tmp_path:
     path = find_episodes(store)[0]
     with pytest.raises(DatasetError, match="changed since it was swept; expected a store at rest"):
         extract_episode(path, Extractor(schema), Input("", "0" * 64, ("proc",), 1))
+
+
+def test_extract_says_in_one_line_when_memory_runs_out(
+    store: Path, tmp_path: Path, schema: FeatureSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def greedy(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("trainer.corpus.cut.extract_episode", greedy)
+    with pytest.raises(WorkError, match=r"all-\w{16}\.arrow: no memory left to make it in; .* use fewer --workers"):
+        extracted(store, tmp_path / "d", schema)
+    assert not (tmp_path / "d" / "dataset.json").exists()
 
 
 def test_extract_refuses_to_write_into_the_store(store: Path, schema: FeatureSchema) -> None:

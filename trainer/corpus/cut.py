@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contracts.errors import DatasetError, LabelError, MissingError, SchemaMismatchError
+from contracts.errors import DatasetError, LabelError, MissingError, SchemaMismatchError, WorkError
 from contracts.features import FeatureSchema
 from contracts.phases import Source
 from contracts.telemetry.episode import check_labels, read_manifest_and_digest
@@ -52,14 +52,18 @@ def digest_of(schema: FeatureSchema, inputs: Iterable[Input]) -> str:
 def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) -> ShardEntry:
     """Make one shard, or keep it. The same bytes wherever it is made.
 
-    Raises as `extract_episode` does, and `StorageError`.
+    Raises as `extract_episode` does, `StorageError`, and `WorkError` for want of memory.
     """
     path = folder / task.name
     kept = _kept(path, task, schema)
     if kept is None:
         extractor = Extractor(schema)
-        tables = [extract_episode(store / one.path, extractor, one) for one in task.inputs]
-        whole = joined(tables)
+        try:
+            whole = joined([extract_episode(store / one.path, extractor, one) for one in task.inputs])
+        except MemoryError:
+            raise WorkError(
+                path, "no memory left to make it in", expected="room for a few of it", remedy="use fewer --workers"
+            ) from None
         if not len(whole.label):  # this schema's windows are longer than these episodes
             return ShardEntry(name=task.name, sha256="0" * 64, windows=0)
         write_shard(path, whole, schema, digest_of(schema, task.inputs))
