@@ -62,8 +62,8 @@ def read_file(path: Path, limit: int = MAX_STORED) -> bytes:
             raise BoundError(
                 path, f"{size.st_size} bytes", expected=f"at most {limit}", remedy="split it, or leave it out"
             )
-        data = file.read(limit + 1)
-        if len(data) > limit:  # it grew since
+        data = file.read(size.st_size + 1)
+        if len(data) > size.st_size:
             raise BoundError(path, "a file that grows", expected="one at rest", remedy="wait until it is written")
         return data
 
