@@ -13,7 +13,7 @@ import msgspec
 from contracts.features import FeatureSchema
 from contracts.phases import Source
 from contracts.telemetry.episode import Episode
-from contracts.telemetry.storage import compress, expand, sha256
+from contracts.telemetry.storage import compress, expanded, sha256
 from edge.extract import Columns, columns_of
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -27,12 +27,22 @@ def copy_of(episode: Path, store: Path) -> Path:
     return folder
 
 
+def expand(data: bytes, path: Path) -> bytes:
+    """The text of a compressed file."""
+    return b"".join(expanded(data, path))
+
+
 def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change episode.json."""
     path = folder / "episode.json"
     manifest = json.loads(path.read_text())
     change(manifest)
     path.write_text(json.dumps(manifest))
+
+
+def rename(folder: Path, **ids: str) -> None:
+    """Give an episode other ids in its manifest."""
+    edit_manifest(folder, lambda manifest: manifest.update(ids))
 
 
 def edit_lines(folder: Path, stem: str, change: Callable[[list[bytes]], list[bytes]]) -> None:

@@ -31,8 +31,6 @@ A = TypeVar("A")
 R = TypeVar("R")
 IN_FLIGHT = 3
 """Tasks handed out per worker before the first one is back: memory does not grow with the number of tasks."""
-
-
 ALONE = 2
 """Tries that a task gets alone, once a worker has died with it in hand."""
 

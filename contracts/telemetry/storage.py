@@ -102,11 +102,6 @@ def expanded(data: bytes, path: Path) -> Iterator[bytes]:
         data = decompressor.unused_data
 
 
-def expand(data: bytes, path: Path) -> bytes:
-    """`expanded`, in one."""
-    return b"".join(expanded(data, path))
-
-
 def compress(data: bytes) -> bytes:
     """One zstd frame with a checksum."""
     parameter = zstd.CompressionParameter

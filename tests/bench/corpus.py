@@ -28,10 +28,9 @@ from tests.bench.store import make_store
 from tests.recordings import CORPUS
 from trainer.corpus.arrow import write_shard
 from trainer.corpus.catalogue import read_index
-from trainer.corpus.cut import extract_episode
+from trainer.corpus.cut import Input, extract_episode
 from trainer.corpus.dataset import open_dataset
 from trainer.corpus.examine import examine
-from trainer.corpus.extract import _input
 from trainer.corpus.samples import joined
 
 SCHEMA = feature_schema()
@@ -67,7 +66,7 @@ def bare(episodes: list[Path], *, hashed: bool) -> None:
 def bench_sweep_and_extraction() -> None:
     """One core, in this process, over the 44 real episodes."""
     episodes = find_episodes(CORPUS)
-    inputs = [_input(examine(folder)) for folder in episodes]
+    inputs = [Input.of(examine(folder)) for folder in episodes]
 
     def extract(folder: Path) -> None:
         tables = [extract_episode(path, EXTRACTOR, one) for path, one in zip(episodes, inputs, strict=True)]
@@ -92,7 +91,7 @@ def bench_summaries() -> None:
     import pandas as pd
     from tsflex.features import FeatureCollection, MultipleFeatureDescriptors
 
-    inputs = [(folder, _input(examine(folder))) for folder in find_episodes(CORPUS)[:8]]
+    inputs = [(folder, Input.of(examine(folder))) for folder in find_episodes(CORPUS)[:8]]
     tensor = np.concatenate([extract_episode(folder, EXTRACTOR, one).tensor for folder, one in inputs])
     ours = best({"ours": lambda: summarise(tensor, SCHEMA)})["ours"] / len(tensor)
 
@@ -192,8 +191,7 @@ def command(verb: str, *arguments: object) -> tuple[float, float]:
     """Run a command of the trainer: seconds, and the largest sum of resident sets of it and its workers, kB."""
     began, peak = time.perf_counter(), 0
     line = [sys.executable, "-m", "trainer.cli", verb, *map(str, arguments)]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(line, **quiet) as process:  # type: ignore[call-overload] # redirections by name
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak = max(peak, sum(map(resident_kb, family(process.pid))))
             time.sleep(0.05)

@@ -20,7 +20,7 @@ import msgspec
 
 from contracts.telemetry.episode import find_episodes
 from tests.defects import DEFECTS
-from tests.recordings import CORPUS, edit_manifest
+from tests.recordings import CORPUS, rename
 
 RARE = ("bomb", "endless line")
 """These take a second each to make: three are enough."""
@@ -60,7 +60,7 @@ def make_store(store: Path, episodes: int, each: int) -> Planted:
                 os.link(path, folder / path.name)
             else:
                 shutil.copyfile(path, folder / path.name)
-        edit_manifest(folder, lambda manifest: manifest.update(episode_id=folder.name))
+        rename(folder, episode_id=folder.name)
         return folder
 
     def note(folder: Path, verdict: str, *codes: str) -> None:
@@ -80,7 +80,7 @@ def make_store(store: Path, episodes: int, each: int) -> Planted:
         for host in (f"zz-twin-{i}-a", f"zz-twin-{i}-b"):
             twin = store / host / f"twin-{i}"
             shutil.copytree(first, twin)
-            edit_manifest(twin, lambda manifest, host=host, i=i: manifest.update(host_id=host, episode_id=f"twin-{i}"))  # type: ignore[misc] # bound early
+            rename(twin, host_id=host, episode_id=f"twin-{i}")
             note(twin, "rejected", "duplicate-id")
     while len(planted.found) < episodes:
         note(clone(link=True), "accepted")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from contracts.channels import Channel
 from contracts.errors import ConfigError, SchemaMismatchError
 from contracts.features import SECOND, FeatureSchema, require_schema
 
@@ -65,5 +66,5 @@ def test_hash_goes_by_value_however_the_schema_came_here(schema: FeatureSchema) 
     assert pickle.loads(pickle.dumps(schema)).hash == schema.hash  # as a worker gets it, on our own machine
     assert msgspec.json.decode(msgspec.json.encode(schema), type=FeatureSchema).hash == schema.hash
     spelt = [msgspec.structs.asdict(channel) for channel in schema.channels]
-    channels = msgspec.convert(spelt, tuple[type(schema.channels[0]), ...])  # type: ignore[misc] # the type of a channel
+    channels = msgspec.convert(spelt, tuple[Channel, ...])
     assert msgspec.structs.replace(schema, channels=channels).hash == schema.hash

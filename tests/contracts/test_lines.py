@@ -17,8 +17,8 @@ from contracts.telemetry import lines as module
 from contracts.telemetry import storage
 from contracts.telemetry.lines import MAX_LINE, row_batches
 from contracts.telemetry.rows import LabelRow, QmpRow
-from contracts.telemetry.storage import compress, expand
-from tests.recordings import ONE
+from contracts.telemetry.storage import compress
+from tests.recordings import ONE, expand
 
 QMP = expand((ONE / "qmp.jsonl.zst").read_bytes(), ONE)
 

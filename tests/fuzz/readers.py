@@ -19,7 +19,7 @@ with atheris.instrument_imports(include=["contracts"]):
     from contracts.errors import PhasewatchError
     from contracts.telemetry.episode import read_manifest
     from contracts.telemetry.lines import row_batches
-    from contracts.telemetry.storage import compress, expand
+    from contracts.telemetry.storage import compress
 
 STEMS = ("proc", "qmp", "guest", "netflow", "labels")
 MANIFEST = 2 * len(STEMS)
@@ -57,7 +57,7 @@ def _manifest(body: bytes) -> None:
 
 def write_seeds(folder: Path) -> None:
     """Three real rows of each source, plain and compressed, a manifest, and what has hurt before."""
-    from tests.recordings import ONE
+    from tests.recordings import ONE, expand
 
     folder.mkdir(parents=True, exist_ok=True)
     for number, stem in enumerate(STEMS):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.features import FeatureSchema
-from tests.recordings import CORPUS
+from tests.recordings import CORPUS, copy_of
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.extract import Extraction, extract_store
 from trainer.corpus.samples import Samples
@@ -30,3 +30,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory, schema: FeatureSchema) -> 
 @pytest.fixture(scope="session")
 def summaries(dataset: Dataset) -> Samples:
     return dataset.load_summary()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Three real episodes of three hosts."""
+    for host, name in (("lab-q35-1", "io-walk-s01"), ("lab-q35-2", "io-walk-s01"), ("lab-microvm-1", "io-walk-s02")):
+        copy_of(CORPUS / host / f"{host}-{name}", tmp_path / "store")
+    return tmp_path / "store"

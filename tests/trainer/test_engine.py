@@ -87,7 +87,7 @@ def test_run_survives_a_pool_that_breaks_while_a_result_is_looked_at(tmp_path: P
 
 @pytest.mark.slow
 def test_cluster_whose_scheduler_dies_ends_in_one_line(tmp_path: Path) -> None:
-    from tests.trainer.test_sweep import many
+    from tests.sweeping import many
 
     many(tmp_path / "store", 400)
     with cluster() as dask:
@@ -111,12 +111,14 @@ class Cluster:
     def __init__(self, stack: ExitStack) -> None:
         port = free_port()
         self.address = f"tcp://127.0.0.1:{port}"
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         dask = [sys.executable, "-m", "dask"]
         scheduler = [*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"]
         worker = [*dask, "worker", self.address, "--nworkers", "1", "--nthreads", "1", "--no-nanny", "--no-dashboard"]
         commands = [scheduler, [*worker, "--name", "one"], [*worker, "--name", "two"]]
-        processes = [stack.enter_context(subprocess.Popen(command, cwd=ROOT, **quiet)) for command in commands]  # type: ignore[call-overload] # the two redirections are given by name
+        processes = [
+            stack.enter_context(subprocess.Popen(c, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+            for c in commands
+        ]
         for process in processes:
             stack.callback(process.kill)
         self.scheduler, *self.workers = processes
@@ -189,7 +191,7 @@ def test_cluster_that_is_not_there_is_refused_in_one_line() -> None:
 
 
 def test_interrupt_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
-    from tests.trainer.test_sweep import many
+    from tests.sweeping import many
 
     many(tmp_path / "store", 200)
     command = [sys.executable, "-m", "trainer.cli", "validate", str(tmp_path / "store"), "--workers", "2"]

@@ -15,10 +15,10 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from contracts.features import feature_schema
-from contracts.telemetry.storage import compress, expand, sha256
+from contracts.telemetry.storage import compress, sha256
 from edge.extract import Extractor
 from tests.defects import _shorten
-from tests.recordings import ONE, edit_manifest
+from tests.recordings import ONE, edit_manifest, expand
 from trainer.corpus.cut import Input, extract_episode
 from trainer.corpus.examine import examine
 
@@ -48,8 +48,7 @@ def holds(folder: Path) -> None:
     if finding.verdict not in ("accepted", "degraded"):
         assert finding.reasons
         return
-    wanted = Input(finding.path, finding.manifest_sha256, finding.usable_sources, finding.windows)
-    table = extract_episode(folder, EXTRACTOR, wanted)
+    table = extract_episode(folder, EXTRACTOR, Input.of(finding))
     assert len(table.label) == len(table.tensor) == len(table.purity) <= finding.windows
     assert not np.isinf(table.tensor).any()
     assert not np.isinf(table.summary).any()

@@ -9,8 +9,8 @@ import pytest
 
 from contracts.features import FeatureSchema
 from tests.bench.store import make_store
+from tests.sweeping import run
 from tests.trainer.conftest import extracted
-from tests.trainer.test_sweep import run
 from trainer.corpus.catalogue import read_index
 
 

@@ -21,6 +21,7 @@ from edge.extract.columns import part_of
 from trainer.corpus.arrow import ArrowShard, write_shard
 from trainer.corpus.collection import no_collection
 from trainer.corpus.dataset import ShardEntry
+from trainer.corpus.finding import Finding
 from trainer.corpus.samples import IDS, WindowTable, joined
 
 
@@ -31,6 +32,11 @@ class Input(msgspec.Struct, frozen=True):
     manifest_sha256: str
     sources: tuple[Source, ...]
     windows: int
+
+    @classmethod
+    def of(cls, finding: Finding) -> Input:
+        """What the sweep found usable."""
+        return cls(finding.path, finding.manifest_sha256, finding.usable_sources, finding.windows)
 
 
 class Task(msgspec.Struct, frozen=True):

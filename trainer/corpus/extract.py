@@ -26,7 +26,6 @@ from trainer.corpus.dataset import (
     open_dataset,
     read_dataset_manifest,
 )
-from trainer.corpus.finding import Finding
 from trainer.corpus.shards import partition
 from trainer.corpus.sweep import Sweep, sweep
 from trainer.engine import Engine, Lost
@@ -94,7 +93,7 @@ def _chosen(plan: Extraction, index: Path) -> tuple[list[Input], dict[str, int]]
     taken, left_out, codes = [], Counter[str](), Counter[str]()
     for finding in read_index(index):
         if finding.verdict in wanted:
-            taken.append(_input(finding))
+            taken.append(Input.of(finding))
         else:
             left_out[finding.verdict] += 1
             codes.update({reason.code for reason in finding.reasons})
@@ -110,10 +109,6 @@ def _chosen(plan: Extraction, index: Path) -> tuple[list[Input], dict[str, int]]
             remedy="see `trainer explain EPISODE`" + ("" if plan.degraded else ", or take --include-degraded"),
         )
     return taken, dict(sorted(left_out.items()))
-
-
-def _input(finding: Finding) -> Input:
-    return Input(finding.path, finding.manifest_sha256, finding.usable_sources, finding.windows)
 
 
 def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tuple[ShardEntry, ...]:

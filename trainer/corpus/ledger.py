@@ -26,7 +26,11 @@ CREATE TABLE IF NOT EXISTS found (
 CREATE INDEX IF NOT EXISTS by_id ON found (id);
 PRAGMA user_version = {VALIDATOR_VERSION};
 """
-
+_TWINS = """
+SELECT id, path, same FROM found WHERE seen AND id IN (
+    SELECT id FROM found WHERE seen AND id != '' GROUP BY id HAVING count(*) > 1
+) ORDER BY id, rank, path
+"""
 
 FLEETING = frozenset({"worker-lost", "failed", "file-unreadable", "manifest-unreadable"})
 """Reasons that may lie in the machine or in who asks, and not in the files: such an episode is always read again."""
@@ -76,10 +80,7 @@ class Ledger:
 
     def _twins(self) -> dict[str, _Twins]:
         """Ids that occur twice or more. The best verdict comes first, then the first path."""
-        twice = "SELECT id FROM found WHERE seen AND id != '' GROUP BY id HAVING count(*) > 1"
-        rows = self._db.execute(
-            f"SELECT id, path, same FROM found WHERE seen AND id IN ({twice}) ORDER BY id, rank, path"  # noqa: S608 # constant
-        )
+        rows = self._db.execute(_TWINS)
         twins = {}
         for id, group in itertools.groupby(rows, key=lambda row: row[0]):
             paths: list[str] = []
