@@ -132,7 +132,8 @@ def _opened(path: Path) -> Any:
 
 
 def _row(finding: Finding) -> dict[str, Any]:
-    row = {name: getattr(finding, name) for name in SCHEMA.names if hasattr(finding, name)}
+    plain = {*Finding.__struct_fields__, "usable_sources"}
+    row = {name: getattr(finding, name) for name in SCHEMA.names if name in plain}
     row["reasons"] = [msgspec.structs.asdict(reason) for reason in finding.reasons]
     for source, facts in finding.sources.items():
         for name in ("rows", "seconds", "longest_gap"):

@@ -34,6 +34,8 @@ class Recipe(abc.ABC):
     """Abstract; the concrete ones are final."""
 
     name: RecipeName
+    embargo_s: int = 0
+    """Seconds that must lie between two sides; only time knows of any."""
 
     @abc.abstractmethod
     def options(self, episodes: Episodes) -> list[str]:
@@ -95,7 +97,7 @@ def _split(dataset: Dataset, episodes: Episodes, recipe: Recipe, option: str) ->
         recipe=recipe.name,
         held_out=tuple(option.split(",")),
         held_out_validation=tuple(inner_option.split(",")),
-        embargo_s=getattr(recipe, "embargo_s", 0),
+        embargo_s=recipe.embargo_s,
         dataset_digest=dataset.digest,
         untested_profiles=tuple(sorted(profiles - {episode.profile for episode in outer.held_out})),
         seen_samples=tuple(sorted(learned & {_sample(episode) for episode in outer.held_out})),
