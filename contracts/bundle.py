@@ -18,7 +18,7 @@ import msgspec
 from contracts.errors import BundleError, DigestError, UnsignedError, UntrustedKeyError
 from contracts.features import FeatureSchema, require_schema
 from contracts.keys import SigningKey, TrustedKeys
-from contracts.phases import Phase, ThreatModel
+from contracts.phases import ThreatModel
 from contracts.telemetry.manifest import Name, Sha256
 from contracts.telemetry.rows import Count
 from contracts.telemetry.storage import read_file, sha256, write_file
@@ -56,12 +56,16 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     architecture: str
     threat_model: ThreatModel
     schema_hash: Sha256
-    phases: tuple[Phase, ...]
+    phases: tuple[str, ...]
+    """The classes, in the order of the probabilities. An agent runs none but the phases that it knows."""
     channels: tuple[str, ...]
     view: Literal["summary", "tensor"]
     artifacts: tuple[Artifact, ...]
     members: dict[MemberName, Member]
+    temperature: Annotated[float, msgspec.Meta(gt=0)]
+    """What the logits are divided by before anybody believes the probabilities."""
     abstain_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    """Of the calibrated probabilities: below, the agent decides nothing."""
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)]
     """How far a golden vector's probabilities may be off on another machine."""
     recipe: str

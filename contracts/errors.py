@@ -17,6 +17,7 @@
     ├── ConfigError                 an option or setting that makes no sense
     ├── BusyError                   another process works on the same output
     └── WorkError                   exit status 1: the work was done, and found faults
+        ├── DivergedError           a fit whose loss is no number any more
         ├── ParityError             an artifact that does not behave as its model did
         ├── BrokerError             the broker cannot be reached, or refuses
         └── StorageError            the disk is full, or will not be written to
@@ -114,6 +115,10 @@ class WorkError(PhasewatchError):
     """The work was done, and found faults."""
 
     exit_status = 1
+
+
+class DivergedError(WorkError):
+    """A fit whose loss is no number any more."""
 
 
 class ParityError(WorkError):

@@ -57,7 +57,8 @@ class TopChannel(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One window. `decided` is null when the model abstained. `latency_ms` is null in a replay: see `perf` there."""
+    """One window. `decided` is null when the model abstained. `alarm`: enough windows in a row were decided to be of an
+    infected phase, and not yet enough others since. `latency_ms` is null in a replay: see `perf` there."""
 
     episode_id: str
     mode: Literal["live", "replay"]
@@ -66,6 +67,7 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     end_wall_ns: Whole
     probabilities: dict[Phase, Share]
     decided: Phase | None
+    alarm: bool
     truth: Phase | None
     purity: Share | None
     observed: dict[Source, Share]

@@ -8,6 +8,10 @@ Phase = Literal["clean", "armed", "infecting", "infected_running", "dormant"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 """The classes, in the order in which an infection goes through them. A label is an index into this tuple."""
 
+CLEAN: Phase = "clean"
+INFECTED: frozenset[Phase] = frozenset({"infecting", "infected_running", "dormant"})
+"""What an alarm is for. `armed` is neither: something was delivered, and nothing has happened yet."""
+
 PROFILES: tuple[str, ...] = ("cpu-saturate", "io-walk", "bursty-c2", "scan-and-dial", "low-and-slow", "bulk-upload")
 """The families of behaviour in the lab's recordings. A recording may name another: models predict phases only."""
 

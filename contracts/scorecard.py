@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 
 from contracts.payloads import Interval, Paired, ProfileScore, Share, Whole
-from contracts.phases import Phase
 
 
 class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,9 +21,9 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Share of held-out windows on which artifact and model decide alike, in the worst runtime."""
     max_probability_difference: Share
     """Over the same windows, in the worst runtime."""
-    per_class: dict[Phase, Share]
+    per_class: dict[str, Share]
     per_host: dict[str, Share]
-    labels: tuple[Phase, ...]
+    labels: tuple[str, ...]
     confusion: tuple[tuple[Whole, ...], ...]
     profiles: dict[str, ProfileScore]
     untested_profiles: tuple[str, ...]
@@ -32,6 +31,8 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Share of the held-out windows whose sample (variant of a profile) was learned from, on another host."""
     elapsed_time_alone: Interval
     """Macro F1 on the same windows of a model that sees only how long the episode has run."""
+    calibration_error: Share
+    """Expected calibration error on the same windows, after the manifest's temperature."""
     paired: Paired | None
 
 

@@ -19,6 +19,7 @@ from contracts.payloads import EpisodeData
 from contracts.phases import PHASES, SOURCES, Source
 from contracts.telemetry.rows import LabelRow, Row
 from edge import running
+from edge.alarm import Alarm
 from edge.deploy import Active
 from edge.detect import Detector, Known
 from edge.extract import Extractor, truth_of, window_ends
@@ -114,6 +115,7 @@ class Agent:
             episode_id=watch.subject.episode_id,
             mode=watch.subject.mode,
             known=known,
+            alarm=watch.alarm,
             # a measured time would make every replay another one
             latency_ms=round((inferred - began) * 1000, 4) if live else None,
             dropped=dropped,
@@ -165,6 +167,7 @@ class _Watch:
         self.subject, self._schema = subject, schema
         self.ring = Ring(schema, subject.sources, subject.guest_addresses)
         self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
+        self.alarm = Alarm()
         self.decisions: list[tuple[int, int]] = []
         self.last_end_ns = subject.started_wall_ns
         self.next_perf_ns = subject.started_wall_ns + PERF_EVERY_NS

@@ -47,7 +47,7 @@ def activate(path: Path, schema: FeatureSchema, trust: TrustedKeys | None, *, al
     return Active(
         bundle=bundle,
         runtime=runtime,
-        scorecard=_document(bundle, "scorecard.json", Scorecard),
+        scorecard=_scorecard(bundle),
         reference=_reference(bundle),
         ref=BundleRef(name=manifest.name, digest=bundle.digest, runtime=runtime.name, key=bundle.key),
         channels=np.array([index[channel] for channel in manifest.channels], np.intp),
@@ -88,6 +88,19 @@ def self_test(bundle: Bundle, runtime: Runtime, schema: FeatureSchema) -> None:
             expected=f"at most {manifest.tolerance:g}",
             remedy="build it again, or install the runtime it was proven with",
         )
+
+
+def _scorecard(bundle: Bundle) -> Scorecard:
+    card = _document(bundle, "scorecard.json", Scorecard)
+    seen = [phase for phase in PHASES if phase in card.per_class]
+    if list(card.labels) != seen or len(card.per_class) != len(seen) or len(card.confusion) != len(seen):
+        raise BundleError(
+            f"{bundle.path}:scorecard.json",
+            f"scores of {', '.join(card.labels)}",
+            expected=f"of the phases {', '.join(PHASES)}, in this order",
+            remedy="build the bundle again",
+        )
+    return card
 
 
 def _reference(bundle: Bundle) -> Reference:

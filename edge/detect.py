@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from contracts.features import FeatureSchema
 from contracts.payloads import Flag, TopChannel, WindowData
-from contracts.phases import PHASES, SOURCES, Phase, Source
+from contracts.phases import INFECTED, PHASES, SOURCES, Phase, Source
+from edge.alarm import Alarm
 from edge.deploy import Active
 from edge.extract import Windows, summarise
+from edge.scores import calibrated
 
 TOP_CHANNELS = 3
 DEGRADED_BELOW = 0.5
@@ -44,11 +46,10 @@ class Detector:
         self._importance = np.array(reference.importance)
 
     def probabilities(self, windows: Windows) -> NDArray[np.float32]:
-        """(K,) of the first window: channels of the model's view, summarised if it wants that."""
-        tensor = windows.tensor[:1, self._active.channels]
-        if self._active.bundle.manifest.view == "summary":
-            return self._active.runtime.predict(summarise(tensor, self._schema)[0])
-        return self._active.runtime.predict(tensor[0])
+        """(K,) of the first window, calibrated: channels of the model's view, summarised if it wants that."""
+        manifest, tensor = self._active.bundle.manifest, windows.tensor[:1, self._active.channels]
+        window = summarise(tensor, self._schema)[0] if manifest.view == "summary" else tensor[0]
+        return calibrated(self._active.runtime.predict(window), manifest.temperature)
 
     def event(
         self,
@@ -58,10 +59,11 @@ class Detector:
         episode_id: str,
         mode: Literal["live", "replay"],
         known: Known | None,
+        alarm: Alarm,
         latency_ms: float | None,
         dropped: bool,
     ) -> WindowData:
-        """The payload for the first window."""
+        """The payload for the first window. `alarm` sees what was decided."""
         end, active = int(windows.ends[0]), self._active
         observed = {
             source: round(float(windows.mask[0, at].mean()), 4) for source, at in self._of_source.items() if len(at)
@@ -71,6 +73,7 @@ class Detector:
         best = int(np.nan_to_num(probabilities).argmax())
         sure = bool(probabilities[best] >= active.bundle.manifest.abstain_below)  # never of NaN
         blind = bool(sampled) and max(sampled) == 0  # netflow without a row is a zero, but no ground for a decision
+        decided = PHASES[best] if sure and not blind else None
         flags: dict[Flag, bool] = {
             "clock_step": bool(windows.clock_step[0]),
             "degraded": min(looked_at.values()) < DEGRADED_BELOW,
@@ -87,7 +90,8 @@ class Detector:
                 phase: round(min(1.0, max(0.0, float(p))), 6)
                 for phase, p in zip(PHASES, np.nan_to_num(probabilities), strict=True)
             },
-            decided=PHASES[best] if sure and not blind else None,
+            decided=decided,
+            alarm=alarm.see(None if decided is None else decided in INFECTED),
             truth=known.phase if known else None,
             purity=round(known.purity, 4) if known else None,
             observed=observed,

@@ -30,12 +30,15 @@ def scorecard_events(active: Active) -> Iterator[Data]:
         episodes=card.episodes,
         windows=card.windows,
         macro_f1=card.macro_f1,
-        per_class=card.per_class,
+        per_class={phase: card.per_class[phase] for phase in PHASES if phase in card.per_class},
         per_host=card.per_host,
         paired=card.paired,
     )
     yield ConfusionData(
-        basis="scorecard", bundle=ref, labels=list(card.labels), matrix=[list(line) for line in card.confusion]
+        basis="scorecard",
+        bundle=ref,
+        labels=[phase for phase in PHASES if phase in card.labels],
+        matrix=[list(line) for line in card.confusion],
     )
     yield ProfilesData(
         basis="scorecard", bundle=ref, profiles=card.profiles, untested_profiles=list(card.untested_profiles)
@@ -63,7 +66,7 @@ class RunningScores:
         """Metrics, confusion and profiles as they stand."""
         stack = np.stack(list(self._confusions.values()))
         total = stack.sum(axis=0)
-        per_class = scores.by_phase(total)
+        per_class = scores.by_class(total, PHASES)
         ref = self._active.ref
         yield MetricsData(
             basis="running",

@@ -5,15 +5,19 @@ The trainer's scorecard and the agent's running score are computed by this one c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from contracts.payloads import Interval
-from contracts.phases import PHASES, Phase
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 REPLICATES = 2000
+_AT_ONCE = 1 << 20
+C = TypeVar("C", bound=str)
 
 
 def confusions(truth: Ints, decided: Ints, cluster: Ints, classes: int) -> Ints:
@@ -41,16 +45,29 @@ def macro_f1(confusion: Ints | Floats) -> Floats:
     return np.asarray(np.where(seen, f1, 0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1))
 
 
+def draws(clusters: int, *, seed: int, replicates: int) -> Floats:
+    """How often each cluster is drawn in each resample: (replicates, clusters) float64 of whole numbers."""
+    rng = np.random.default_rng(seed)
+    counts = np.empty((replicates, clusters))
+    rows = max(1, _AT_ONCE // clusters)
+    for start in range(0, replicates, rows):  # a million picks at a time stay in the cache
+        some = min(rows, replicates - start)
+        picks = (
+            rng.integers(0, clusters, (some, clusters), np.int32) + np.arange(some, dtype=np.int32)[:, None] * clusters
+        )
+        counts[start : start + some] = np.bincount(picks.ravel(), minlength=some * clusters).reshape(some, clusters)
+    return counts
+
+
 def bootstrap(by_cluster: Ints, *, seed: int, replicates: int = REPLICATES) -> Floats:
     """Macro F1 of resamples of whole episodes (cluster bootstrap; Davison and Hinkley 1997, section 3.8).
 
     by_cluster: (E, K, K) or, for M models on the same windows, (M, E, K, K): every model sees the same resamples, so
     differences of the results are paired. Returns (replicates,) or (M, replicates).
     """
-    clusters = by_cluster.shape[-3]
-    picks = np.random.default_rng(seed).multinomial(clusters, np.full(clusters, 1 / clusters), size=replicates)
+    counts = draws(by_cluster.shape[-3], seed=seed, replicates=replicates)
     flat = by_cluster.reshape(*by_cluster.shape[:-2], -1).astype(np.float64)
-    resampled = picks.astype(np.float64) @ flat  # whole numbers below 2**53: exact in any order of summation
+    resampled = counts @ flat  # whole numbers below 2**53: exact in any order of summation
     return macro_f1(resampled.reshape(*resampled.shape[:-1], *by_cluster.shape[-2:]))
 
 
@@ -69,15 +86,26 @@ def f1_interval(by_cluster: Ints, *, seed: int) -> Interval:
     return Interval(value=value, low=low, high=high)
 
 
-def by_phase(confusion: Ints) -> dict[Phase, float]:
-    """F1 of every phase that was seen, of one (K, K)."""
-    return {PHASES[i]: float(f1) for i, f1 in enumerate(per_class_f1(confusion)) if not np.isnan(f1)}
+def by_class(confusion: Ints, classes: Sequence[C]) -> dict[C, float]:
+    """F1 of every class that was seen, of one (K, K)."""
+    return {classes[i]: float(f1) for i, f1 in enumerate(per_class_f1(confusion)) if not np.isnan(f1)}
 
 
 def seen_part(confusion: Ints) -> list[list[int]]:
-    """The rows and columns of the phases that `by_phase` names, of one (K, K)."""
+    """The rows and columns of the classes that `by_class` names, of one (K, K)."""
     seen = np.flatnonzero(~np.isnan(per_class_f1(confusion)))
     return [[int(n) for n in confusion[i, seen]] for i in seen]
+
+
+def calibrated(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Probabilities (..., K) as if the logits had been divided by a temperature (Guo et al., ICML 2017).
+
+    Decisions stay; NaN stays NaN, and 0 stays 0.
+    """
+    if temperature == 1.0:
+        return probabilities
+    cooled = np.power(probabilities.astype(np.float64), 1.0 / temperature)
+    return np.asarray(cooled / cooled.sum(axis=-1, keepdims=True), np.float32)
 
 
 def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,8 @@ from contracts.errors import DatasetError, DigestError, StorageError
 from contracts.features import FeatureSchema, require_schema
 from contracts.telemetry.storage import read_file, sha256, write_file
 from trainer.architectures import Architecture, Model
+from trainer.architectures.base import Settings
+from trainer.fit.curves import Curves
 
 STAMP = "checkpoint.json"
 
@@ -24,36 +27,49 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     dataset_digest: str
     split_digest: str
     channels: tuple[str, ...]
+    classes: tuple[str, ...]
     seed: int
     quick: bool
+    settings: Settings
     versions: dict[str, str]
 
 
 class _Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The stamp, and the sha256 of every file beside it."""
+    """The stamp, how the fit went, and the sha256 of every file beside it."""
 
     stamp: Stamp
+    curves: Curves
     files: dict[str, str]
 
 
-def save_checkpoint(model: Model, stamp: Stamp, folder: Path) -> None:
-    """Weights first, the stamp last: a checkpoint without one is no checkpoint. Raises `StorageError`."""
+def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) -> None:
+    """Write a checkpoint beside the one that is there, and put it in its place when it is whole.
+
+    Raises `StorageError`; the one that was there is then untouched.
+    """
+    made = None
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        model.save(folder)
-        files = {path.name: sha256(path.read_bytes()) for path in sorted(folder.iterdir())}
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        model.save(made)
+        files = {path.name: sha256(path.read_bytes()) for path in sorted(made.iterdir())}
+        whole = _Checkpoint(stamp=stamp, curves=curves, files=files)
+        write_file(made / STAMP, msgspec.json.format(msgspec.json.encode(whole), indent=1))
+        made.chmod(0o755)
+        if folder.exists():
+            folder.rename(made / "before")
+        made.rename(folder)
+        shutil.rmtree(folder / "before", ignore_errors=True)
     except OSError as error:
         raise StorageError(
             folder, f"cannot be written ({error.strerror})", expected="space for weights", remedy="free some"
         ) from None
-    write_file(
-        folder / STAMP, msgspec.json.format(msgspec.json.encode(_Checkpoint(stamp=stamp, files=files)), indent=1)
-    )
+    finally:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
 
 
-def read_stamp(folder: Path) -> Stamp:
-    """What a checkpoint says of itself, once its files have been found whole. Raises as `load_checkpoint` does."""
+def _read(folder: Path) -> _Checkpoint:
     try:
         found = msgspec.json.decode(read_file(folder / STAMP), type=_Checkpoint)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -62,7 +78,17 @@ def read_stamp(folder: Path) -> Stamp:
         # before the library that reads it: a changed booster can crash XGBoost
         if sha256(read_file(folder / Path(name).name)) != digest:
             raise DigestError(folder / name, "other bytes", expected=f"sha256 {digest[:12]}…", remedy="fit it again")
-    return found.stamp
+    return found
+
+
+def read_stamp(folder: Path) -> Stamp:
+    """What a checkpoint says of itself, once its files have been found whole. Raises as `load_checkpoint` does."""
+    return _read(folder).stamp
+
+
+def read_curves(folder: Path) -> Curves:
+    """How its fit went. Raises as `load_checkpoint` does."""
+    return _read(folder).curves
 
 
 def load_checkpoint(architecture: Architecture, folder: Path, schema: FeatureSchema, stamp: Stamp) -> Model:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 
 from contracts.cli import Parser, run
-from trainer.commands import build, describe, explain, extract, keygen, split, validate
+from trainer.commands import build, describe, evaluate, explain, extract, fit, keygen, report, split, validate
 
-VERBS = (validate, explain, extract, split, describe, build, keygen)
+VERBS = (validate, explain, extract, split, describe, fit, evaluate, report, build, keygen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,6 +27,7 @@ def _main(arguments: Sequence[str]) -> int:
     for verb in VERBS:
         verb.add(commands)
     options = parser.parse_args(arguments)
+    options.typed = shlex.join([parser.prog, *arguments])
     status: int = options.work(options)
     return status
 

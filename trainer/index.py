@@ -43,7 +43,11 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     untested_profiles: tuple[str, ...]
     seen_samples: tuple[str, ...]
     elapsed_time_alone: Interval
+    warnings: tuple[str, ...]
+    """What the leak check has to say of these scores."""
     schema_hash: str
     corpus_digest: str
     split_digest: str
     bundles: tuple[Entry, ...]
+    refused: dict[str, str]
+    """Models that are not shipped, and why."""

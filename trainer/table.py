@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from contracts.payloads import Interval
+from trainer.evaluate.record import Evaluation
 from trainer.index import Index
 from trainer.split import Split
 
@@ -72,13 +73,51 @@ def _caveats(index: Index) -> Iterator[str]:
     """What a reader of the table must know."""
     alone = index.elapsed_time_alone
     yield f"elapsed time alone, on the same windows: {in_words(alone)}"
-    if alone.value >= index.bundles[0].macro_f1.value:
-        yield "  no model does better: on this corpus a score may come from the order of the phases, not from the guest"
+    yield from (f"  {warning}" for warning in index.warnings)
+    for title, why in index.refused.items():
+        yield f"not shipped: {title}: {why}"
     if index.seen_samples:
         yield f"its samples that were also learned from, on other hosts: {', '.join(index.seen_samples)}"
     if index.untested_profiles:
         yield f"never tested, and in no average: {', '.join(index.untested_profiles)}"
     yield "the order is by the held-out side itself, so the first one's figure is a little too good"
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """A leaderboard per recipe, and what the leak check says."""
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = 120
+    for recipe in evaluation.recipes:
+        split = recipe.split
+        table = Table(title=f"{split.recipe}: held out {', '.join(split.held_out)}", title_justify="left")
+        for heading in (
+            "model",
+            "macro F1",
+            "95 % interval",
+            "steady channels",
+            "validation",
+            "ECE",
+            "risk, undecided",
+        ):
+            table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
+        for model in recipe.models:
+            f1, steady, abstention = model.macro_f1, model.steady_macro_f1, model.abstention
+            table.add_row(
+                model.title,
+                f"{f1.value:.3f}",
+                "-" if f1.low is None or f1.high is None else f"{f1.low:.3f} to {f1.high:.3f}",
+                "-" if steady is None else f"{steady.value:.3f}",
+                f"{model.validation_macro_f1:.3f}",
+                f"{model.calibration.error_after:.3f}",
+                f"{abstention.risk:.3f}, {1 - abstention.coverage:.0%}",
+            )
+        console.print(table)
+        console.print(f"elapsed time alone: {in_words(recipe.leaks.elapsed_time_alone)}", soft_wrap=True)
+        for warning in recipe.leaks.warnings:
+            console.print(f"  {warning}", soft_wrap=True)
+        for line in _split_caveats(split):
+            console.print(line, soft_wrap=True)
 
 
 def in_words(interval: Interval) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 
 from trainer.quiet import hushed
 
 
+@functools.cache
 def prepare() -> None:
     """Import TensorFlow and Keras: deterministic kernels, no banners."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,4 +21,5 @@ def prepare() -> None:
         # sums over threads round by their number: the same seed shall give the same weights on any number of cores
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
-        tf.config.list_physical_devices()
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, enable=True)  # several fits may share it

@@ -43,6 +43,7 @@ def manifest(schema: FeatureSchema) -> BundleManifest:
         view="tensor",
         artifacts=(Artifact(runtime="tflite", member="model.tflite"),),
         members={},
+        temperature=1.0,
         abstain_below=0.0,
         tolerance=0.01,
         recipe="held_out_host",

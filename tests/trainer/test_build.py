@@ -21,7 +21,8 @@ from trainer.architectures import architecture_named
 from trainer.architectures.gbt import Gbt, GbtModel
 from trainer.checkpoint import STAMP, Stamp, load_checkpoint, read_stamp
 from trainer.compile.parity import Run, prove
-from trainer.corpus.dataset import View, open_dataset
+from trainer.corpus.dataset import open_dataset
+from trainer.corpus.lazy import View
 from trainer.corpus.samples import Samples
 from trainer.split import load_split
 

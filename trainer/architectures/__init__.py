@@ -6,8 +6,12 @@ from contracts.errors import ConfigError
 from trainer.architectures.base import Architecture, FitSettings, Model
 from trainer.architectures.cnn import Cnn
 from trainer.architectures.gbt import Gbt
+from trainer.architectures.gru import Gru
+from trainer.architectures.lstm import Lstm
+from trainer.architectures.mlp import Mlp
+from trainer.architectures.transformer import Transformer
 
-ARCHITECTURES: tuple[Architecture, ...] = (Gbt(), Cnn())
+ARCHITECTURES: tuple[Architecture, ...] = (Gbt(), Mlp(), Cnn(), Gru(), Lstm(), Transformer())
 
 __all__ = ["ARCHITECTURES", "Architecture", "FitSettings", "Model", "architecture_named"]
 

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.phases import PHASES
-from trainer.corpus.dataset import View
-from trainer.corpus.samples import Samples
+from contracts.errors import ConfigError, DatasetError, DivergedError
+from trainer.corpus.lazy import View
+from trainer.corpus.side import Side
+from trainer.fit.curves import Curves
+
+Settings = dict[str, float]
+"""A model's settings by name, all of them numbers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """One setting of an architecture: what it is, and where a search may look. `whole`: a whole number."""
+
+    name: str
+    default: float
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
 
 
 def _in_silence(_done: int, _of: int, _news: str) -> None:
@@ -22,11 +39,25 @@ def _in_silence(_done: int, _of: int, _news: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class FitSettings:
-    """How long to try. `progress` is called after every round or epoch with (done, of, news)."""
+    """How long to try, and from where.
+
+    settings: departures from the architecture's defaults. keep: folder in which an interrupted fit leaves its state,
+    and finds it again. progress: called after every round or epoch with (done, of, news).
+    """
 
     seed: int
     quick: bool
+    settings: Mapping[str, float] = field(default_factory=dict)
+    keep: Path | None = None
     progress: Callable[[int, int, str], None] = _in_silence
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model would cost a Pi, before it is compiled: bytes of its artifact as int8 weights or as trees, and
+    operations for one window (multiply-accumulates, or comparisons). Estimates: the compile stage measures."""
+
+    bytes: int
+    operations: int
 
 
 class Model(ABC):
@@ -40,6 +71,23 @@ class Model(ABC):
     def save(self, folder: Path) -> None:
         """Write the weights into a folder. No pickle."""
 
+    @abstractmethod
+    def cost(self) -> Cost:
+        """What it would cost."""
+
+    def predict_side(self, side: Side) -> NDArray[np.float32]:
+        """(N, K) of all windows of a side, in order."""
+        return np.concatenate([self.predict(x) for x in side.parts()])
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A model and how it came about. `fault`: why the fit broke off; the model is then the best until then."""
+
+    model: Model | None
+    curves: Curves
+    fault: DivergedError | None = None
+
 
 class Architecture(ABC):
     """A way to make models. `version` is raised when the same settings would give another model."""
@@ -47,19 +95,46 @@ class Architecture(ABC):
     name: ClassVar[str]
     view: ClassVar[View]
     version: ClassVar[int]
+    knobs: ClassVar[tuple[Knob, ...]]
 
     @abstractmethod
-    def fit(self, train: Samples, validation: Samples, settings: FitSettings) -> Model:
-        """Fit to `train`, stop by `validation`. The same seed gives the same model."""
+    def fit(self, train: Side, validation: Side, settings: FitSettings) -> Fitted:
+        """Fit to `train`, stop by `validation`. The same seed gives the same model.
+
+        Raises `DatasetError` (see `require_learnable`), `ConfigError`, `StorageError`.
+        """
 
     @abstractmethod
     def load(self, folder: Path) -> Model:
-        """The model that `Model.save` wrote."""
+        """The model that `Model.save` wrote. Raises `DatasetError` if the files are not whole."""
+
+    def resolved(self, settings: Mapping[str, float]) -> Settings:
+        """All settings: defaults, but for those given. Raises `ConfigError` for one that is not there."""
+        known = {knob.name: knob for knob in self.knobs}
+        for name, value in settings.items():
+            if name not in known or not known[name].low <= value <= known[name].high:
+                expected = ", ".join(f"{k.name} {k.low:g} to {k.high:g}" for k in self.knobs)
+                raise ConfigError(f"{self.name}", f"setting {name} = {value}", expected=expected, remedy="correct it")
+        return {name: settings.get(name, knob.default) for name, knob in known.items()}
 
 
-def class_weights(y: NDArray[np.int64]) -> NDArray[np.float32]:
+def require_learnable(train: Side, validation: Side) -> None:
+    """Refuse sides that no model can be fitted to. Raises `DatasetError`."""
+    for name, side in (("train", train), ("validation", validation)):
+        counts = np.bincount(side.y, minlength=len(side.classes))
+        absent = [side.classes[i] for i in np.flatnonzero(counts == 0)]
+        if absent:
+            raise DatasetError(
+                name,
+                f"no window of {', '.join(absent)}",
+                expected=f"some of each class: {', '.join(side.classes)}",
+                remedy="split in another way, or leave the class out of the dataset",
+            )
+
+
+def class_weights(y: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
     """(N,) weights under which every class that occurs weighs the same, with mean 1."""
-    count = np.bincount(y, minlength=len(PHASES))
+    count = np.bincount(y, minlength=classes)
     weight = len(y) / np.maximum(count, 1) / np.count_nonzero(count)
     return weight[y].astype(np.float32)
 

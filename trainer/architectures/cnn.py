@@ -1,57 +1,32 @@
-"""A small convolutional net on tensors: half-second means, two blocks of filters, average and maximum over time."""
+"""A small convolutional net on tensors: patches, two blocks of filters, average and maximum over time."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import final
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
-from contracts.phases import PHASES
-from trainer.architectures.base import Architecture, FitSettings, Model
-from trainer.architectures.inputs import Standardise
-from trainer.architectures.net import NetModel, load_net
-from trainer.corpus.samples import Samples
-from trainer.fit import fit_net
-
-Floats = NDArray[np.float32]
-STEPS_POOLED = 5
+from trainer.architectures.base import Knob, Settings
+from trainer.architectures.inputs import Normal, decided, over_time, patches
+from trainer.architectures.net import DECAY, DROPOUT, RATE, Net
 
 
-class Cnn(Architecture):
-    """About 20,000 weights, most of them in the first block: it sees every channel over 2.5 s."""
+@final
+class Cnn(Net):
+    """After the fully convolutional net of Wang, Yan and Oates (IJCNN 2017), a tenth of its width."""
 
     name = "cnn"
     view = "tensor"
-    version = 1
+    version = 2
+    knobs = (RATE, DECAY, DROPOUT, Knob(name="width", default=32, low=8, high=64, log=True, whole=True))
 
-    def fit(self, train: Samples, validation: Samples, settings: FitSettings) -> Model:
-        """Fit with the loop that the nets share."""
-        keras.utils.set_random_seed(settings.seed)
-        mean, std = Standardise.statistics(train.x)
-        net = self.build(train.x.shape[1], train.x.shape[2], mean, std)
-        fit_net(net, train, validation, settings)
-        return NetModel(net)
-
-    def build(self, channels: int, steps: int, mean: Floats, std: Floats) -> keras.Model:
-        """The net: (B, C, T) -> (B, K)."""
-        given = keras.Input((channels, steps))
-        x = Standardise(mean, std)(given)
-        x = keras.layers.AveragePooling1D(STEPS_POOLED)(x)  # 10 Hz counters are mostly noise; phases last seconds
-        x = keras.layers.SpatialDropout1D(0.2)(x)  # whole channels: no single one may carry the decision
-        x = keras.layers.GaussianNoise(0.1)(x)
-        for filters, stride in ((32, 1), (48, 2)):
+    def build(self, shape: tuple[int, ...], classes: int, normal: Normal, settings: Settings) -> keras.Model:
+        """(B, C, T) -> (B, K)."""
+        given, width = keras.Input(shape), int(settings["width"])
+        x = patches(given, normal, width, settings["dropout"])
+        for filters, stride in ((width, 1), (width * 3 // 2, 2)):
             x = keras.layers.Conv1D(filters, 5, strides=stride, padding="same", use_bias=False)(x)
-            x = keras.layers.BatchNormalization()(x)
+            x = keras.layers.BatchNormalization(momentum=0.9)(x)
             x = keras.layers.ReLU()(x)
-            x = keras.layers.Dropout(0.2)(x)
-        pooled = keras.layers.Concatenate()(
-            [keras.layers.GlobalAveragePooling1D()(x), keras.layers.GlobalMaxPooling1D()(x)]
-        )
-        pooled = keras.layers.Dropout(0.4)(pooled)
-        return keras.Model(given, keras.layers.Dense(len(PHASES), activation="softmax")(pooled), name=self.name)
-
-    def load(self, folder: Path) -> Model:
-        """Build anew and read the weights back."""
-        return load_net(folder, self.build)
+            x = keras.layers.Dropout(settings["dropout"])(x)
+        return keras.Model(given, decided(over_time(x), classes, 2 * settings["dropout"]), name=self.name)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from contracts.bundle import Artifact
 from contracts.errors import ParityError
-from contracts.phases import PHASES
 from edge.runtimes.tflite import installed_interpreters
 from edge.scores import agreement
 from trainer.compile.base import Compiled
@@ -36,16 +35,18 @@ class Run:
     p99_ms: float
 
 
-def run_artifacts(compiled: Compiled, windows: NDArray[np.float32]) -> list[Run]:
+def run_artifacts(compiled: Compiled, windows: NDArray[np.float32], classes: int) -> list[Run]:
     """Every artifact through every runtime installed, in order of preference: the first is what ships."""
     runs = []
     for artifact in compiled.artifacts:
         interpreters = installed_interpreters() if artifact.runtime == "tflite" else (None,)
-        runs += [_run(compiled, artifact, interpreter, windows) for interpreter in interpreters]
+        runs += [_run(compiled, artifact, interpreter, windows, classes) for interpreter in interpreters]
     return runs
 
 
-def _run(compiled: Compiled, artifact: Artifact, interpreter: str | None, windows: NDArray[np.float32]) -> Run:
+def _run(
+    compiled: Compiled, artifact: Artifact, interpreter: str | None, windows: NDArray[np.float32], classes: int
+) -> Run:
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
         job = Job(
@@ -53,7 +54,7 @@ def _run(compiled: Compiled, artifact: Artifact, interpreter: str | None, window
             data=str(folder / artifact.member),
             windows=str(folder / "windows.npy"),
             probabilities=str(folder / "probabilities.npy"),
-            classes=len(PHASES),
+            classes=classes,
             interpreter=interpreter,
         )
         Path(job.data).write_bytes(compiled.members[artifact.member])

@@ -22,10 +22,9 @@ from contracts.features import EXTRACTOR_VERSION, FeatureSchema, feature_names, 
 from contracts.telemetry.manifest import Sha256
 from contracts.telemetry.storage import read_file
 from trainer.corpus.arrow import ArrowShard
-from trainer.corpus.lazy import LazyTensors
+from trainer.corpus.lazy import LazyWindows, View
 from trainer.corpus.samples import IDS, Samples, Strings
 
-View = Literal["summary", "tensor"]
 MANIFEST = "dataset.json"
 SHARDS = "shards"
 _MAX_MANIFEST = 64 << 20
@@ -93,8 +92,7 @@ class Dataset:
     def load_summary(self, channels: tuple[str, ...] | None = None) -> Samples:
         """Summaries (N, F) over some channels (all, by default). Raises `DatasetError`."""
         channels = self.schema.channel_ids if channels is None else channels
-        width = len(self.schema.statistics)
-        at = (self.indices(channels)[:, None] * width + np.arange(width)).ravel()
+        at = self.rows("summary", channels)
         return self._samples(np.concatenate([s.summary[:, at] for s in self.shards]), feature_names(channels))
 
     def load_tensor(self, channels: tuple[str, ...] | None = None) -> Samples:
@@ -114,14 +112,37 @@ class Dataset:
         seed: int | None = 0,
         channels: tuple[str, ...] | None = None,
         episodes: Collection[str] | None = None,
-    ) -> LazyTensors:
+    ) -> LazyWindows:
         """Tensors in batches, for sets larger than memory: shuffled by `seed`, or in order (None).
 
         `channels` and `episodes` choose; all, by default. Raises `DatasetError`.
         """
-        at = self.indices(self.schema.channel_ids if channels is None else channels)
-        wanted = None if episodes is None else frozenset(episodes)
-        return LazyTensors(self.shards, at, self.schema.steps, batch, seed, wanted)
+        chosen = self.schema.channel_ids if channels is None else channels
+        return self.load_lazy("tensor", chosen, batch=batch, seed=seed, episodes=episodes)
+
+    def load_lazy(
+        self,
+        view: View,
+        channels: tuple[str, ...],
+        *,
+        batch: int = 256,
+        seed: int | None = 0,
+        episodes: Collection[str] | None = None,
+    ) -> LazyWindows:
+        """Either view in batches. Raises `DatasetError`."""
+        rows = self.rows(view, channels)
+        shape = (len(rows),) if view == "summary" else (len(rows), self.schema.steps)
+        return LazyWindows(
+            self.shards, view, rows, shape, batch, seed, None if episodes is None else frozenset(episodes)
+        )
+
+    def rows(self, view: View, channels: tuple[str, ...]) -> NDArray[np.intp]:
+        """Which rows of a stored tensor, or columns of a stored summary, belong to channels. Raises `DatasetError`."""
+        at = self.indices(channels)
+        if view == "tensor":
+            return at
+        width = len(self.schema.statistics)
+        return (at[:, None] * width + np.arange(width)).ravel()
 
     def indices(self, channels: tuple[str, ...]) -> NDArray[np.intp]:
         """Where channels are in a tensor. Raises `DatasetError`."""
@@ -205,6 +226,6 @@ def load_tensor_lazy(
     seed: int | None = 0,
     channels: tuple[str, ...] | None = None,
     episodes: Collection[str] | None = None,
-) -> LazyTensors:
+) -> LazyWindows:
     """`Dataset.load_tensor_lazy` of the dataset at a path."""
     return open_dataset(path, schema).load_tensor_lazy(batch=batch, seed=seed, channels=channels, episodes=episodes)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 """Okabe and Ito's palette (2008)."""
 HATCHES = ("", "//", "..", "xx", "--", "oo", "++", "\\\\")
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "phasewatch",
     "font.family": "sans-serif",
@@ -27,7 +27,7 @@ _STYLE = {
 def svg(figure: Figure) -> str:
     """A figure as an `<svg>` element."""
     text = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(text, format="svg", metadata={"Date": None}, bbox_inches="tight")
     drawn = text.getvalue()
     return drawn[drawn.index("<svg") :]
@@ -35,7 +35,7 @@ def svg(figure: Figure) -> str:
 
 def stacked_bars(table: Mapping[str, Mapping[str, int]], label: str) -> str:
     """One bar per row of a table, with a part per column."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7, 0.8 + 0.45 * len(table)))
         axes = figure.subplots()
         left = np.zeros(len(table))
@@ -57,17 +57,22 @@ def heat_map(
     *,
     form: str,
     top: float | None = None,
+    square: bool = False,
 ) -> str:
-    """Numbers in cells, darker for more. values: (rows, columns)."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(2.2 + 1.1 * len(columns), 0.7 + 0.24 * len(rows)))
+    """Numbers in cells, darker for more; NaN is an empty cell. values: (rows, columns)."""
+    with mpl.rc_context(STYLE):
+        wide, high = (0.55, 0.45) if square else (1.1, 0.24)
+        figure = Figure(figsize=(1.3 + wide * len(columns), 0.7 + high * len(rows)))
         axes = figure.subplots()
         limit = float(np.nanmax(values, initial=0)) if top is None else top
         axes.imshow(values, cmap="Greys", vmin=0, vmax=limit or 1, aspect="auto")
         for (i, k), value in np.ndenumerate(values):
+            if np.isnan(value):
+                continue
             dark = value > 0.6 * (limit or 1)
             axes.text(k, i, form.format(value), ha="center", va="center", color="white" if dark else "black", size=8)
-        axes.set_xticks(range(len(columns)), columns)
+        turned: dict[str, Any] = {"rotation": 35, "ha": "left"} if square else {}
+        axes.set_xticks(range(len(columns)), columns, **turned)
         axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0)
         axes.xaxis.tick_top()
@@ -79,7 +84,7 @@ def quantile_boxes(panels: Mapping[str, Mapping[str, Sequence[float] | None]], u
     """A panel per key with a box per group: median, quartiles, 1st and 99th percentile."""
     across = 4
     down = -(-len(panels) // across)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11, 1.5 * down))
         grid = figure.subplots(down, across, squeeze=False)
         for axes, (name, groups) in zip(grid.flat, panels.items(), strict=False):

@@ -1,0 +1,49 @@
+"""`trainer evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import msgspec
+
+from contracts.telemetry.storage import locked
+from trainer.commands.fitting import prepared
+from trainer.commands.options import Commands, add_engine, placed, workers_of
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="judge fitted models on the side that was held out",
+        description="Scores with intervals by episode, comparisons that hold together, calibration, alarms, what each\n"
+        "source and channel is worth, and the leak check, for every recipe that was fitted. Writes\n"
+        "OUT/evaluation.json and OUT/predictions/.",
+        example="trainer evaluate build/models",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="what `trainer fit` or `trainer build` made")
+    add_engine(parser)
+    parser.add_argument("--json", action="store_true", help="print the evaluation as JSON")
+    parser.set_defaults(work=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from trainer.engine import engine
+    from trainer.fits import load_fits
+
+    out = placed(options, options.out)
+    fits = load_fits(out)
+    prepared()
+    from trainer.evaluate.evaluation import evaluate
+    from trainer.evaluate.stored import EVALUATION
+    from trainer.table import print_evaluation
+
+    with locked(out / ".lock"), engine(workers_of(options), options.cluster) as made:
+        evaluation = evaluate(fits, out, made)
+    if options.json:
+        sys.stdout.buffer.write(msgspec.json.encode(evaluation) + b"\n")
+    else:
+        print_evaluation(evaluation)
+    print(f"trainer: {out / EVALUATION}; next: trainer report {options.out}", file=sys.stderr)
+    return 0

@@ -1,0 +1,44 @@
+"""`trainer fit`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from contracts.telemetry.storage import locked
+from trainer.commands.fitting import add_fit, fit_plan, prepared, require_views
+from trainer.commands.options import Commands, add_engine, placed, workers_of
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "fit",
+        help="fit models to a dataset",
+        description="Split a dataset, and fit every architecture under every threat model to its training side,\n"
+        "stopped by its validation side. Fits are jobs: one per core, or on a Dask cluster. Started again with the "
+        "same\n"
+        "OUT, finished fits are kept and a killed one goes on where it was. OUT/fits.json says what was fitted to "
+        "what.",
+        example="trainer fit build/dataset --out build/models --quick",
+    )
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="what `trainer extract` made, or `write_dataset`")
+    parser.add_argument("--out", type=Path, required=True, metavar="OUT", help="folder for all that is made")
+    add_fit(parser)
+    add_engine(parser)
+    parser.set_defaults(work=_fit)
+
+
+def _fit(options: argparse.Namespace) -> int:
+    plan = fit_plan(options, placed(options, options.out))
+    from trainer.corpus.dataset import open_dataset
+    from trainer.engine import engine
+
+    dataset = open_dataset(placed(options, options.dataset))
+    require_views(dataset.path, dataset.schema.channels, plan.threat_models)
+    prepared()
+    from trainer.experiment import fit_models, split_all
+
+    with locked(plan.out / ".lock"), engine(workers_of(options), options.cluster) as made:
+        fits = fit_models(dataset, split_all(dataset, plan), plan, made)
+    print(f"{options.out}: {len(fits.jobs)} models; next: trainer evaluate {options.out}")
+    return 0

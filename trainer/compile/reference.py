@@ -1,0 +1,52 @@
+"""What a bundle carries besides its artifacts: golden vectors, and what its inputs looked like in training."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.scorecard import Reference
+from trainer.architectures.base import Model, log_loss
+from trainer.corpus.side import Side
+
+GOLDEN_PER_CLASS = 2
+_WINDOWS = 2000
+"""Importance is worked out on at most so many windows."""
+
+
+def golden_rows(y: NDArray[np.int64]) -> NDArray[np.intp]:
+    """The first few windows of each class."""
+    return np.concatenate([np.flatnonzero(y == label)[:GOLDEN_PER_CLASS] for label in np.unique(y)])
+
+
+def reference(model: Model, train: Side, validation: Side, channels: int) -> Reference:
+    """What the inputs looked like in training, and what the model makes of each channel.
+
+    Importance is the rise of the validation log loss when a channel is not observed.
+    """
+    width = train.shape[0] // channels
+    levels = np.concatenate([_levels(x, width) for x in train.parts()])
+    rows = np.unique(np.linspace(0, len(validation) - 1, min(len(validation), _WINDOWS)).astype(np.intp))
+    x, y = validation.at(rows), validation.y[rows]
+    whole = log_loss(model.predict(x), y)
+    importance = []
+    for i in range(channels):
+        blind = x.copy()
+        blind[:, i * width : (i + 1) * width] = np.nan
+        importance.append(max(0.0, log_loss(model.predict(blind), y) - whole))
+    known = np.maximum(np.count_nonzero(~np.isnan(levels), axis=0), 1)
+    mean = np.nansum(levels, axis=0) / known
+    std = np.sqrt(np.nansum((levels - mean) ** 2, axis=0) / known)
+    return Reference(
+        mean=tuple(float(v) for v in mean),
+        std=tuple(float(v) if v > 1e-6 else 1.0 for v in std),
+        importance=tuple(round(v, 6) for v in importance),
+    )
+
+
+def _levels(x: NDArray[np.float32], width: int) -> NDArray[np.float64]:
+    """(N, C): each window's means, NaN where a channel was not observed at all."""
+    if x.ndim == 2:
+        return x[:, ::width].astype(np.float64)  # the first of a summary's statistics is the mean
+    count = np.count_nonzero(~np.isnan(x), axis=2)
+    return np.asarray(np.nansum(x, axis=2, dtype=np.float64) / np.where(count, count, np.nan))

@@ -1,0 +1,116 @@
+"""What one model says: of validation, of the held-out side, and of that side with something taken away.
+
+All that needs the model happens here, once, on whatever worker; scores are made of the answers alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge import scores
+from trainer.architectures import architecture_named
+from trainer.architectures.base import Cost, Model
+from trainer.checkpoint import read_curves
+from trainer.corpus.dataset import open_dataset
+from trainer.corpus.side import Side, side_of
+from trainer.evaluate.record import ChannelWorth
+from trainer.fit.curves import Curves
+from trainer.fitting import checkpoint_of, model_of, stamp_of
+from trainer.jobs import FULL, Job, split_path
+from trainer.split import load_split
+
+Probabilities = NDArray[np.float32]
+SHUFFLED = 2000
+"""At most so many held-out windows are shuffled, evenly spaced ones, ..."""
+REPEATS_TOTAL = 1000
+"""... and each channel as often as makes about so many predictions."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """validation, test: (N, K) float32. without: the test side's (N, K) as if a source had failed; it and `channels`
+    are asked of the first seed's model on all its channels alone."""
+
+    validation: Probabilities
+    test: Probabilities
+    without: dict[str, Probabilities]
+    channels: dict[str, ChannelWorth]
+    curves: Curves
+    cost: Cost
+    settings: dict[str, float]
+
+
+def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
+    """Raises `MissingError`, `DatasetError`, `DigestError`, `SchemaMismatchError` where no checkpoint fits the job."""
+    opened = open_dataset(dataset)
+    split = load_split(split_path(out, job.recipe), opened.digest)
+    model = model_of(job, opened, split, out)
+    view = architecture_named(job.architecture).view
+    validation, test = (side_of(opened, view, job.channels, some) for some in (split.validation, split.test))
+    closer = job.variant == FULL and job.seed == first_seed
+    return Answers(
+        validation=model.predict_side(validation),
+        test=model.predict_side(test),
+        without=without_sources(model, test, job.channels) if closer else {},
+        channels=shuffled_channels(model, test, job.channels, job.seed) if closer else {},
+        curves=read_curves(checkpoint_of(job, out)),
+        cost=model.cost(),
+        settings=stamp_of(job, opened, split).settings,
+    )
+
+
+def rows_of(channels: Sequence[str], shape: tuple[int, ...], wanted: Callable[[str], bool]) -> NDArray[np.intp]:
+    """Where some channels are on a window's first axis: one row of a tensor, six columns of a summary."""
+    width = shape[0] // len(channels)
+    at = np.array([i for i, channel in enumerate(channels) if wanted(channel)], np.intp)
+    return (at[:, None] * width + np.arange(width)).ravel()
+
+
+def source_of(channel: str) -> str:
+    """`proc` of `proc.rss`."""
+    return channel.partition(".")[0]
+
+
+def without_sources(model: Model, test: Side, channels: tuple[str, ...]) -> dict[str, Probabilities]:
+    """Answers with each source not observed; none where there is only one."""
+    sources = list(dict.fromkeys(map(source_of, channels)))
+    found: dict[str, Probabilities] = {}
+    for source in sources if len(sources) > 1 else ():
+        gone = rows_of(channels, test.shape, lambda channel, s=source: source_of(channel) == s)  # type: ignore[misc]
+        parts = []
+        for x in test.parts():
+            blind = x.copy()
+            blind[:, gone] = np.nan
+            parts.append(model.predict(blind))
+        found[source] = np.concatenate(parts)
+    return found
+
+
+def shuffled_channels(model: Model, test: Side, channels: tuple[str, ...], seed: int) -> dict[str, ChannelWorth]:
+    """Permutation importance (Breiman, Random Forests, 2001) on the held-out side: whole windows of a channel change
+    places, so that each stays a window that the channel can have."""
+    rows = np.unique(np.linspace(0, len(test) - 1, min(len(test), SHUFFLED)).astype(np.intp))
+    x, y, classes = test.at(rows), test.y[rows], len(test.classes)
+    rng = np.random.default_rng(seed)
+    whole = _macro_f1(y, model.predict(x), classes)
+    repeats = max(2, REPEATS_TOTAL // len(x))
+    found = {}
+    for channel in channels:
+        at = rows_of(channels, test.shape, channel.__eq__)
+        falls = []
+        for _ in range(repeats):
+            mixed = x.copy()
+            mixed[:, at] = x[rng.permutation(len(x))][:, at]
+            falls.append(whole - _macro_f1(y, model.predict(mixed), classes))
+        found[channel] = ChannelWorth(fall=float(np.mean(falls)), deviation=float(np.std(falls)))
+    return found
+
+
+def _macro_f1(y: NDArray[np.int64], p: Probabilities, classes: int) -> float:
+    decided = p.argmax(axis=1)
+    return float(scores.macro_f1(scores.confusions(y, decided, np.zeros(len(y), np.int64), classes)[0]))

@@ -1,0 +1,181 @@
+"""Answers -> `evaluation.json`: every figure of the report, for every recipe that was fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.payloads import Interval
+from edge import scores
+from trainer import work
+from trainer.corpus.dataset import Dataset
+from trainer.corpus.samples import Samples
+from trainer.engine import Engine
+from trainer.evaluate import leaks
+from trainer.evaluate.alarms import alarms, detection, speaks_of_infection
+from trainer.evaluate.answers import Answers, Probabilities
+from trainer.evaluate.breakdown import by_group, by_purity, per_class
+from trainer.evaluate.calibration import abstention, calibration, chosen_threshold, fitted_temperature
+from trainer.evaluate.paired import Duels
+from trainer.evaluate.predictions import save_predictions
+from trainer.evaluate.record import Evaluation, ModelRecord, RecipeRecord, Worth
+from trainer.evaluate.resampled import Resampled
+from trainer.evaluate.stored import save_evaluation
+from trainer.fits import WITHOUT, Fits, open_fitted
+from trainer.jobs import STEADY, Job
+from trainer.progress import say
+from trainer.split import Split
+from trainer.versions import library_versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ground:
+    """What all models of one recipe are judged on."""
+
+    dataset: Dataset
+    split: Split
+    validation: Samples
+    test: Samples
+    resampled: Resampled
+
+    @property
+    def k(self) -> int:
+        return len(self.dataset.classes)
+
+    def confusions(self, p: Probabilities) -> NDArray[np.int64]:
+        """(E, K, K) of decisions by the most probable class."""
+        return self.resampled.confusions(self.test.y, p.argmax(axis=1), self.k)
+
+    def macro_f1(self, p: Probabilities) -> Interval:
+        return self.resampled.interval(self.confusions(p), scores.macro_f1)
+
+
+def evaluate(fits: Fits, out: Path, engine: Engine) -> Evaluation:
+    """Judge all fitted models, and write `evaluation.json` and `predictions/` below `out`.
+
+    Raises `MissingError`, `DatasetError`, `DigestError`, `SchemaMismatchError` where a model is not there or is
+    another, `StorageError`, `WorkError`.
+    """
+    dataset, splits = open_fitted(fits, out)
+    asked = work.answer(fits.seeds[0], dataset.path, out)
+    answers = work.run_all("evaluate", asked, fits.jobs, engine, lambda _: "")
+    ids = dataset.load_ids()
+    recipes = [_of_recipe(fits, recipe, dataset, ids, splits[recipe], answers, out) for recipe in fits.recipes]
+    evaluation = Evaluation(
+        command=fits.command,
+        versions=library_versions(),
+        schema_hash=dataset.schema.hash,
+        dataset_digest=dataset.digest,
+        classes=list(dataset.classes),
+        episodes=len(set(ids.episode_id)),
+        windows=len(dataset),
+        left_out=fits.left_out,
+        quick=fits.quick,
+        seeds=list(fits.seeds),
+        tuned=fits.tuned,
+        replicates=len(Resampled(ids.of(splits[fits.recipes[0]].test).episode_id, 0).draws),
+        recipes=recipes,
+    )
+    save_evaluation(evaluation, out)
+    return evaluation
+
+
+def _of_recipe(
+    fits: Fits,
+    recipe: str,
+    dataset: Dataset,
+    ids: Samples,
+    split: Split,
+    answers: Mapping[str, Answers],
+    out: Path,
+) -> RecipeRecord:
+    test = ids.of(split.test)
+    ground = _Ground(
+        dataset=dataset,
+        split=split,
+        validation=ids.of(split.validation),
+        test=test,
+        resampled=Resampled(test.episode_id, fits.seeds[0]),
+    )
+    jobs = fits.wanted(recipe)
+    duels = Duels({job.title: ground.confusions(answers[job.name].test) for job in jobs}, ground.resampled)
+    models = [_model(fits, job, ground, answers) for job in jobs]
+    models.sort(key=lambda model: (-model.macro_f1.value, model.title))
+    for job in jobs:
+        save_predictions(out / "predictions" / recipe / f"{job.title}.parquet", test, answers[job.name].test, dataset)
+    say(f"evaluate {recipe}: leak check")
+    return RecipeRecord(
+        split=split,
+        split_digest=split.digest,
+        models=models,
+        pairs=duels.pairs(),
+        gaps=duels.gaps(),
+        leaks=leaks.check(dataset, split, (models[0].title, models[0].macro_f1.value), ground.resampled, fits.seeds[0]),
+    )
+
+
+def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]) -> ModelRecord:
+    test, resampled, classes = ground.test, ground.resampled, ground.dataset.classes
+    mine = answers[job.name]
+    p, decided = mine.test, mine.test.argmax(axis=1)
+    confusions = ground.confusions(p)
+    total = confusions.sum(axis=0)
+    temperature = fitted_temperature(mine.validation, ground.validation.y)
+    threshold = chosen_threshold(scores.calibrated(mine.validation, temperature))
+    believed = scores.calibrated(p, temperature)
+    infection = speaks_of_infection(classes)
+    sure = np.where(believed.max(axis=1) >= threshold, decided, -1)
+    variants = {j.variant: answers[j.name] for j in fits.jobs if j.recipe == job.recipe and j.title == job.title}
+    steady = variants.get(STEADY)
+    validation = ground.validation
+    held = scores.confusions(
+        validation.y, mine.validation.argmax(axis=1), np.zeros(len(validation.y), np.int64), ground.k
+    )
+    return ModelRecord(
+        title=job.title,
+        architecture=job.architecture,
+        threat_model=job.threat_model,
+        settings=mine.settings,
+        bytes=mine.cost.bytes,
+        operations=mine.cost.operations,
+        curves=mine.curves,
+        validation_macro_f1=float(scores.macro_f1(held[0])),
+        macro_f1=resampled.interval(confusions, scores.macro_f1),
+        by_seed={
+            str(j.seed): float(scores.macro_f1(ground.confusions(answers[j.name].test).sum(axis=0)))
+            for seed in fits.seeds
+            for j in fits.wanted(job.recipe, seed=seed)
+            if j.title == job.title
+        },
+        steady_macro_f1=ground.macro_f1(steady.test) if steady else None,
+        per_class=per_class(confusions, classes, resampled),
+        per_profile=by_group(test.profile, test, decided, ground.k, resampled),
+        per_host=by_group(test.host_id, test, decided, ground.k, resampled),
+        by_purity=by_purity(test, decided, ground.k, resampled),
+        labels=list(scores.by_class(total, classes)),
+        confusion=scores.seen_part(total),
+        calibration=calibration(p, test.y, temperature),
+        abstention=abstention(believed, test.y, threshold),
+        alarms=alarms(test, sure, classes, ground.dataset.schema, resampled) if infection else None,
+        detection=detection(test, p, classes, resampled) if infection else None,
+        sources=_sources(mine, variants, ground),
+        channels=mine.channels,
+    )
+
+
+def _sources(mine: Answers, variants: Mapping[str, Answers], ground: _Ground) -> dict[str, Worth]:
+    with_all = ground.confusions(mine.test)
+
+    def fall(p: Probabilities) -> Interval:
+        duel = Duels({"with": with_all, "without": ground.confusions(p)}, ground.resampled)
+        return duel.pair("with", "without").difference
+
+    found = {}
+    for source, blind in mine.without.items():
+        never = variants.get(f"{WITHOUT}{source}")
+        found[source] = Worth(taken_away=fall(blind), refitted=fall(never.test) if never else None)
+    return found

@@ -1,0 +1,178 @@
+"""The leak check: what a window may be recognised by that says nothing of the guest's behaviour.
+
+Where phases come in a fixed order with similar lengths, the time since the start predicts them, and so does every
+channel that creeps (a gauge that only grows) or warms up (much at first, then little). This check trains on the time
+alone and on each such channel alone, and names those that explain a score.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from contracts.payloads import Interval
+from edge import scores
+from trainer.architectures.base import FitSettings
+from trainer.architectures.gbt import Gbt
+from trainer.corpus.dataset import Dataset
+from trainer.corpus.samples import Samples
+from trainer.corpus.side import Side, side_of
+from trainer.evaluate.record import Creeping, Leaks
+from trainer.evaluate.resampled import Resampled
+from trainer.split import Split
+
+CREEPS = ("proc.rss", "guest.memory_free", "guest.slab", "qmp.write_high_water")
+WARMS_UP = ("proc.minor_faults", "proc.read_bytes", "qmp.read_bytes", "qmp.read_ops", "qmp.read_time")
+"""Known of guests in QEMU: memory fills and stays full, disks are read most of all at first."""
+FOLLOWS = 0.7
+"""Median rank correlation with time, within training episodes, from which on a channel is said to creep."""
+_SAMPLE = 20_000
+
+
+def suspects(dataset: Dataset, split: Split) -> dict[str, str]:
+    """Channels that creep or warm up, and why they are thought to: known ones, and those that follow the time in the
+    episodes that are learned from."""
+    correlation = time_correlations(dataset, split)
+    found = {}
+    for channel in dataset.schema.channel_ids:
+        if channel in CREEPS:
+            found[channel] = "creeps"
+        elif channel in WARMS_UP:
+            found[channel] = "warms up"
+        elif abs(correlation.get(channel, 0.0)) >= FOLLOWS:
+            found[channel] = "follows the time in the training episodes"
+    return found
+
+
+def time_correlations(dataset: Dataset, split: Split) -> dict[str, float]:
+    """Per channel: the median over training episodes of Spearman's correlation of its windows' means with time."""
+    train = side_of(dataset, "summary", dataset.schema.channel_ids, _some(split.train, split))
+    width = len(dataset.schema.statistics)
+    means = train.at(np.arange(len(train)))[:, ::width].astype(np.float64)
+    by_channel: dict[str, list[float]] = {channel: [] for channel in dataset.schema.channel_ids}
+    for episode in np.unique(train.ids.episode_id.astype(str)):
+        at = np.flatnonzero(train.ids.episode_id == episode)
+        time = train.ids.centre_ns[at]
+        if len(at) < 4:
+            continue
+        for i, channel in enumerate(dataset.schema.channel_ids):
+            values = means[at, i]
+            if np.isnan(values).any() or np.ptp(values) == 0:
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                by_channel[channel].append(float(spearmanr(time, values).statistic))
+    return {channel: float(np.median(found)) for channel, found in by_channel.items() if found}
+
+
+def _some(episodes: tuple[str, ...], split: Split) -> tuple[str, ...]:
+    """As many of some episodes, evenly spaced, as a quick model needs."""
+    per_episode = split.sides["train"].windows / max(1, split.sides["train"].episodes)
+    wanted = max(8, int(_SAMPLE / max(1.0, per_episode)))
+    return episodes if len(episodes) <= wanted else episodes[:: -(-len(episodes) // wanted)]
+
+
+def check(dataset: Dataset, split: Split, best: tuple[str, float], resampled: Resampled, seed: int) -> Leaks:
+    """All of it. best: the title and macro F1 of the model that leads."""
+    classes = len(dataset.classes)
+    train, validation = (
+        side_of(dataset, "summary", dataset.schema.channel_ids, _some(some, split))
+        for some in (split.train, split.validation)
+    )
+    test = side_of(dataset, "summary", dataset.schema.channel_ids, split.test)
+
+    def alone(columns: list[NDArray[np.float32]]) -> Interval:
+        sides = [
+            dataclasses.replace(side, windows=x) for side, x in zip((train, validation, test), columns, strict=True)
+        ]
+        model = Gbt().fit(sides[0], sides[1], FitSettings(seed=seed, quick=True)).model
+        assert model is not None
+        return resampled.macro_f1(test.y, model.predict_side(sides[2]).argmax(axis=1), classes)
+
+    elapsed = alone([elapsed_s(side.ids)[:, None] for side in (train, validation, test)])
+    correlation = time_correlations(dataset, split)
+    width = len(dataset.schema.statistics)
+    creeping = []
+    whole = [side.at(np.arange(len(side))) for side in (train, validation, test)]
+    for channel, why in suspects(dataset, split).items():
+        at = dataset.schema.channel_ids.index(channel) * width
+        found = alone([x[:, at : at + width] for x in whole])
+        creeping.append(Creeping(channel=channel, why=why, correlation=correlation.get(channel), alone=found))
+    creeping.sort(key=lambda one: -one.alone.value)
+    hosts = sorted(set(train.ids.host_id) | set(validation.ids.host_id))
+    return Leaks(
+        elapsed_time_alone=elapsed,
+        host_macro_f1=host_recognised(train, validation, hosts, seed) if len(hosts) > 1 else None,
+        hosts=len(hosts),
+        creeping=creeping,
+        warnings=warnings_of(elapsed, creeping, best),
+    )
+
+
+def _quick_gbt(sides: Sequence[Side], seed: int) -> NDArray[np.int64]:
+    """What a quick gbt, fitted to the first side and stopped by the second, decides of the third: (N,)."""
+    model = Gbt().fit(sides[0], sides[1], FitSettings(seed=seed, quick=True)).model
+    assert model is not None
+    return np.asarray(model.predict_side(sides[2]).argmax(axis=1))
+
+
+def elapsed_s(ids: Samples) -> NDArray[np.float32]:
+    """(N,) seconds since the first window of each one's episode."""
+    _, which = np.unique(ids.episode_id.astype(str), return_inverse=True)
+    first = np.full(which.max() + 1, np.iinfo(np.int64).max)
+    np.minimum.at(first, which, ids.centre_ns)
+    return np.asarray((ids.centre_ns - first[which]) / 1e9, np.float32)
+
+
+def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) -> float:
+    """Macro F1 of telling the learned-from hosts apart, on every third of their episodes, which it did not see."""
+    x = np.concatenate([side.at(np.arange(len(side))) for side in (train, validation)])
+    ids = [
+        np.concatenate([getattr(side.ids, name) for side in (train, validation)]) for name in ("host_id", "episode_id")
+    ]
+    y = np.searchsorted(hosts, ids[0].astype(str))
+    episodes, which = np.unique(ids[1].astype(str), return_inverse=True)
+    third = np.zeros(len(episodes), np.int64)
+    for label in range(len(hosts)):
+        own = np.unique(which[y == label])
+        third[own] = np.arange(len(own)) % 3
+    sides = []
+    for fold in range(3):
+        at = np.flatnonzero(third[which] == fold)
+        empty = np.empty(0, object)
+        ids_of = Samples(np.empty((len(at), 0), np.float32), y[at], (), *(empty,) * 6)
+        sides.append(Side(ids_of, tuple(hosts), x[at]))
+    if any(len(np.unique(side.y)) < len(hosts) for side in sides):
+        return float("nan")
+    decided = _quick_gbt(sides, seed)
+    confusion = scores.confusions(sides[2].y, decided, np.zeros(len(decided), np.int64), len(hosts))
+    return float(scores.macro_f1(confusion[0]))
+
+
+def warnings_of(elapsed: Interval, creeping: list[Creeping], best: tuple[str, float]) -> list[str]:
+    """What a reader must be told first."""
+    title, value = best
+    found = []
+    if elapsed.value >= value:
+        found.append(
+            f"The time since the start alone reaches macro F1 {elapsed.value:.3f} on the held-out side, no less than "
+            f"the best model ({title}, {value:.3f}). On these recordings a score may come from the order and length of "
+            "the phases, not from the guest."
+        )
+    elif elapsed.low is not None and elapsed.high is not None and elapsed.high >= value:
+        found.append(
+            f"The time since the start alone reaches macro F1 {elapsed.value:.3f} [{elapsed.low:.3f}, "
+            f"{elapsed.high:.3f}], which does not fall clearly short of the best model ({title}, {value:.3f})."
+        )
+    for one in creeping:
+        if one.alone.value >= 0.8 * value:
+            found.append(
+                f"{one.channel} ({one.why}) alone reaches {one.alone.value:.3f}, four fifths or more of the best "
+                "model's score: it may carry the time."
+            )
+    return found

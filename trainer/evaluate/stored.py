@@ -1,0 +1,28 @@
+"""`evaluation.json` on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from contracts.errors import DatasetError
+from contracts.telemetry.storage import read_file, write_file
+from trainer.evaluate.record import Evaluation
+
+EVALUATION = "evaluation.json"
+
+
+def save_evaluation(evaluation: Evaluation, out: Path) -> None:
+    """Raises `StorageError`."""
+    write_file(out / EVALUATION, msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
+
+
+def load_evaluation(out: Path) -> Evaluation:
+    """Raises `MissingError`, `DatasetError`."""
+    try:
+        return msgspec.json.decode(read_file(out / EVALUATION), type=Evaluation)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(
+            out / EVALUATION, str(error), expected="what `trainer evaluate` wrote", remedy="evaluate again"
+        ) from None

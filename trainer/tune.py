@@ -1,0 +1,140 @@
+"""`--tune N`: try settings, judged by the validation side alone, within what a Pi may spend on a model.
+
+Optuna's tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011; Akiba et al., KDD 2019). Each study is one
+task: its trials follow one another, studies run beside each other. Trials are kept in a journal, so that a search that
+was stopped goes on; each trial's proposal is seeded by its number, so that it goes on as it would have.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from contracts.errors import ConfigError
+from contracts.telemetry.storage import sha256, write_file
+from edge import scores
+from trainer import work
+from trainer.architectures import architecture_named
+from trainer.corpus.dataset import open_dataset
+from trainer.corpus.side import side_of
+from trainer.engine import Engine
+from trainer.fitting import fit, stamp_of
+from trainer.jobs import Job, split_path
+from trainer.plan import Search
+from trainer.split import load_split
+
+
+class Tuned(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search found. validation: its macro F1 there; default: what the defaults reach."""
+
+    settings: dict[str, float]
+    validation: float
+    default: float
+    trials: int
+    too_costly: int
+
+
+def tuned_settings(
+    jobs: Sequence[Job], search: Search, dataset: Path, out: Path, engine: Engine
+) -> dict[str, dict[str, float]]:
+    """The best settings per title, also written to `tuning/<title>.json`. Raises `ConfigError`, `WorkError`."""
+    try:
+        import optuna  # noqa: F401
+    except ModuleNotFoundError:
+        raise ConfigError("--tune", "no package optuna", expected="Optuna", remedy="install phasewatch[tune]") from None
+    found = work.run_all(
+        "tune",
+        work.study(search, dataset, out),
+        jobs,
+        engine,
+        lambda tuned: f"validation macro F1 {tuned.validation:.3f} (defaults {tuned.default:.3f})",
+    )
+    for job in jobs:
+        tuned = msgspec.json.encode(found[job.name])
+        write_file(out / "tuning" / f"{job.title}.json", msgspec.json.format(tuned, indent=1))
+    return {job.title: found[job.name].settings for job in jobs}
+
+
+def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
+    """Try settings for one model. Every trial is a whole fit; the test side is not looked at."""
+    import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    opened = open_dataset(dataset)
+    split = load_split(split_path(out, job.recipe), opened.digest)
+    architecture = architecture_named(job.architecture)
+    validation = side_of(opened, architecture.view, job.channels, split.validation)
+    (out / "tuning").mkdir(parents=True, exist_ok=True)
+    stamp = msgspec.json.encode(stamp_of(job, opened, split), order="sorted")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = JournalStorage(JournalFileBackend(str(out / "tuning" / f"{job.title}.journal")))
+
+        def study_for(number: int) -> Any:
+            sampler = optuna.samplers.TPESampler(seed=job.seed * 100_003 + number, constraints_func=_over)
+            return optuna.create_study(
+                study_name=f"{job.title} {sha256(stamp)[:12]}",
+                storage=storage,
+                direction="maximize",
+                sampler=sampler,
+                load_if_exists=True,
+            )
+
+        def attempt(trial: Any) -> float:
+            settings = {}
+            for knob in architecture.knobs:
+                if knob.whole:
+                    value = trial.suggest_int(knob.name, int(knob.low), int(knob.high), log=knob.log)
+                else:
+                    value = trial.suggest_float(knob.name, knob.low, knob.high, log=knob.log)
+                settings[knob.name] = float(value)
+            fitted = fit(msgspec.structs.replace(job, settings=settings), opened, split, None)
+            if fitted.model is None or fitted.fault is not None:
+                trial.set_user_attr("over", [1.0, 1.0])
+                return 0.0
+            cost = fitted.model.cost()
+            over = [cost.bytes / search.max_bytes - 1, cost.operations / search.max_operations - 1]
+            trial.set_user_attr("over", over)
+            decided = fitted.model.predict_side(validation).argmax(axis=1)
+            one = np.zeros(len(decided), np.int64)
+            return float(scores.macro_f1(scores.confusions(validation.y, decided, one, len(opened.classes))[0]))
+
+        study = study_for(0)
+        if not study.trials:
+            study.enqueue_trial({knob.name: knob.default for knob in architecture.knobs})
+        while len(_finished(study)) < search.trials:
+            study_for(len(_finished(study))).optimize(attempt, n_trials=1)
+    done = _finished(study)
+    allowed = [trial for trial in done if max(_over(trial)) <= 0]
+    if not allowed:
+        raise ConfigError(
+            f"tuning {job.title}",
+            f"none of {len(done)} settings within {search.max_bytes} bytes and {search.max_operations} operations",
+            expected="one at least",
+            remedy="allow more, or try more",
+        )
+    best = max(allowed, key=lambda trial: (trial.value, -trial.number))
+    return Tuned(
+        settings={name: float(value) for name, value in best.params.items()},
+        validation=best.value,
+        default=done[0].value,
+        trials=len(done),
+        too_costly=len(done) - len(allowed),
+    )
+
+
+def _finished(study: Any) -> list[Any]:
+    return [trial for trial in study.trials if trial.value is not None]
+
+
+def _over(trial: Any) -> list[float]:
+    """How far a trial is over its budgets, as shares; none is above 0 if it keeps them."""
+    found: list[float] = trial.user_attrs["over"]
+    return found
