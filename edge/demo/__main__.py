@@ -76,6 +76,7 @@ def _main(arguments: Sequence[str]) -> int:
     key = _key(out / "keys")
     _heading(console, "1. Train: gbt and cnn, each under both threat models, one host held out")
     command = ["trainer.cli", "build", str(options.store), "--out", str(out), "--quick", "--key", str(key)]
+    command += ["--architectures", "gbt,cnn"]
     _run(command, "the build")
     index = msgspec.json.decode((out / "index.json").read_bytes(), type=_Index)
     best = next(entry for entry in index.bundles if entry.threat_model == "realistic")

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from contracts.bundle import read_bundle
 from contracts.events import EVENT_KINDS
 from contracts.features import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, read_episode
@@ -63,21 +64,26 @@ def test_windows_say_what_is_known_and_seen(
     tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
 ) -> None:
     found = events_of(tmp_path, built, schema, episode)
+    threshold = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust).manifest.abstain_below
+    assert 0.3 < threshold < 0.7
     windows = [document["data"] for kind, document, _ in found if kind == "window"]
     ends = [window["end_wall_ns"] for window in windows]
     assert all(end % (5 * SECOND) == 0 for end in ends)
     assert ends == sorted(set(ends))
     for window in windows:
         assert window["truth"] in window["probabilities"]
-        assert window["decided"] == max(window["probabilities"], key=window["probabilities"].get)
+        best = max(window["probabilities"], key=window["probabilities"].get)
+        assert window["decided"] == (best if window["probabilities"][best] >= threshold else None)
         assert abs(sum(window["probabilities"].values()) - 1) < 1e-4
         assert window["latency_ms"] is None
         assert window["observed"].keys() == {"proc", "qmp", "guest", "netflow"}
         assert len(window["top_channels"]) == 3
         assert not [top for top in window["top_channels"] if top["channel"].startswith("guest.")]
         assert window["bundle"]["key"] == "test"
-    right = sum(window["truth"] == window["decided"] for window in windows)
-    assert right > len(windows) * 0.6  # a real model on a held-out recording: far above chance
+    decided = [window for window in windows if window["decided"]]
+    assert len(decided) > len(windows) * 0.6
+    right = sum(window["truth"] == window["decided"] for window in decided)
+    assert right > len(decided) * 0.6  # a real model on a held-out recording: far above chance
     (ended,) = [d["data"] for kind, d, _ in found if kind == "episode" and d["data"]["state"] == "ended"]
     assert ended["windows"] == len(windows)
 

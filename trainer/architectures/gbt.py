@@ -30,8 +30,9 @@ from trainer.corpus.lazy import LazyWindows
 from trainer.corpus.side import Side
 from trainer.fit.curves import Curves
 
-# A fixed number of threads: sums over threads round by their number, and the same seed shall give the same model.
-THREADS = 2
+THREADS, MANY_THREADS, MANY_WINDOWS = 1, 4, 20_000
+"""Sums over threads round by their number, so it goes by the data and not by the machine: the same seed shall give the
+same model. Small fits run beside each other, one thread each, since threads that wait for a core cost most of it."""
 ROUNDS, ROUNDS_QUICK = 600, 150
 PATIENCE, PATIENCE_QUICK = 60, 30
 SEGMENT = 100
@@ -84,7 +85,7 @@ class Gbt(Architecture):
         """XGBoost's own loop and early stopping, in segments that a killed fit can go on from."""
         require_learnable(train, validation)
         rounds = ROUNDS_QUICK if settings.quick else ROUNDS
-        parameters = self.parameters(settings, len(train.classes))
+        parameters = self.parameters(settings, len(train.classes), len(train))
         stopper = xgb.callback.EarlyStopping(rounds=PATIENCE_QUICK if settings.quick else PATIENCE)
         with tempfile.TemporaryDirectory(prefix="phasewatch-") as cache:
             learned = matrix_of(train, Path(cache) / "train")
@@ -112,7 +113,7 @@ class Gbt(Architecture):
         state.forget()
         return Fitted(GbtModel(booster[: best + 1]), curves)
 
-    def parameters(self, settings: FitSettings, classes: int) -> dict[str, Any]:
+    def parameters(self, settings: FitSettings, classes: int, windows: int) -> dict[str, Any]:
         """XGBoost's own names."""
         chosen: Settings = self.resolved(settings.settings)
         return {
@@ -127,7 +128,7 @@ class Gbt(Architecture):
             "colsample_bytree": chosen["columns"],
             "reg_lambda": chosen["ridge"],
             "seed": settings.seed,
-            "nthread": THREADS,
+            "nthread": MANY_THREADS if windows > MANY_WINDOWS else THREADS,
         }
 
     def load(self, folder: Path) -> Model:
