@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from edge.scores import bootstrap, confusions, interval, macro_f1, per_class_f1
+from edge.scores import bootstrap, calibrated, confusions, draws, interval, macro_f1, per_class_f1
 
 labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
@@ -29,7 +30,7 @@ def test_bootstrap_equals_the_naive_one() -> None:
     decided = np.where(rng.random(400) < 0.7, truth, rng.integers(0, 5, 400))
     fast = bootstrap(confusions(truth, decided, episode, 5), seed=7, replicates=50)
     naive = []
-    for counts in np.random.default_rng(7).multinomial(9, np.full(9, 1 / 9), size=50):
+    for counts in draws(9, seed=7, replicates=50).astype(int):
         rows = np.concatenate([np.flatnonzero(episode == e) for e in range(9) for _ in range(counts[e])])
         naive.append(f1_score(truth[rows], decided[rows], average="macro"))
     np.testing.assert_allclose(fast, naive)
@@ -51,3 +52,31 @@ def test_interval_by_episodes_is_wider_than_by_windows_when_episodes_differ() ->
     low, high = interval(bootstrap(confusions(truth, decided, episode, 5), seed=0))
     low_w, high_w = interval(bootstrap(confusions(truth, decided, np.arange(1000), 5), seed=0))
     assert high - low > 4 * (high_w - low_w)
+
+
+def test_draws_take_as_many_episodes_as_there_are_and_depend_on_the_seed_alone() -> None:
+    found = draws(7, seed=1, replicates=5000)
+    assert found.shape == (5000, 7)
+    assert (found.sum(axis=1) == 7).all()
+    np.testing.assert_array_equal(found, draws(7, seed=1, replicates=5000))
+    # each is drawn once on average, and as often as a binomial says
+    np.testing.assert_allclose(found.mean(axis=0), 1, atol=0.06)
+    np.testing.assert_allclose(found.var(axis=0), 6 / 7, atol=0.1)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.floats(-5, 5), min_size=2, max_size=6), st.floats(0.1, 10))
+def test_calibrated_divides_the_logits_and_keeps_the_decision(logits: list[float], temperature: float) -> None:
+    def softmax(z: NDArray[np.float64]) -> NDArray[np.float64]:
+        e = np.exp(z - z.max())
+        return np.asarray(e / e.sum())
+
+    z = np.array(logits)
+    found = calibrated(softmax(z).astype(np.float32)[None], temperature)[0]
+    np.testing.assert_allclose(found, softmax(z / temperature), atol=1e-4)
+    assert found.argmax() == z.argmax() or np.isclose(np.sort(z)[-1], np.sort(z)[-2], atol=1e-3)
+
+
+def test_calibrated_keeps_zeros_and_what_is_no_number() -> None:
+    np.testing.assert_array_equal(calibrated(np.array([[1, 0, 0]], np.float32), 3.0), [[1, 0, 0]])
+    assert np.isnan(calibrated(np.array([[np.nan, 0.5]], np.float32), 3.0)).all()

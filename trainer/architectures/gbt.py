@@ -87,11 +87,11 @@ class Gbt(Architecture):
         rounds = ROUNDS_QUICK if settings.quick else ROUNDS
         parameters = self.parameters(settings, len(train.classes), len(train))
         stopper = xgb.callback.EarlyStopping(rounds=PATIENCE_QUICK if settings.quick else PATIENCE)
-        with tempfile.TemporaryDirectory(prefix="phasewatch-") as cache:
-            learned = matrix_of(train, Path(cache) / "train")
-            evals = [(learned, "train"), (matrix_of(validation, Path(cache) / "validation", learned), "validation")]
-            state = _State(settings.keep)
-            booster = state.booster
+        state = _State(settings.keep)
+
+        def grow(cache: Path) -> None:
+            learned = matrix_of(train, cache / "train")
+            evals = [(learned, "train"), (matrix_of(validation, cache / "validation", learned), "validation")]
             while not state.over(rounds, stopper):
                 done = len(state.losses["validation"])
                 found: dict[str, dict[str, list[float]]] = {}
@@ -103,9 +103,13 @@ class Gbt(Architecture):
                     callbacks=[stopper, _told(settings.progress, done, rounds)],
                     evals_result=found,
                     verbose_eval=False,
-                    xgb_model=booster,
+                    xgb_model=state.booster,
                 )
                 state.add(booster, found)
+
+        with tempfile.TemporaryDirectory(prefix="phasewatch-") as cache:
+            grow(Path(cache))  # whose matrices are gone before their files are
+        booster = state.booster
         assert booster is not None
         best = int(np.argmin(state.losses["validation"]))
         curves = Curves(unit="round", loss=state.losses["train"], validation_loss=state.losses["validation"],

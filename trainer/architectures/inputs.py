@@ -47,8 +47,8 @@ class Standardise(keras.layers.Layer):  # type: ignore[misc]  # keras has no typ
     """(B, C, T) -> (B, T, 2C), or (B, F) -> (B, 2F): standardised values, at most `clip` deviations off and 0 where
     not observed, then the mask as 0 and 1. The numbers travel in the graph."""
 
-    def __init__(self, normal: Normal, rank: int, clip: float, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, normal: Normal, rank: int, clip: float) -> None:
+        super().__init__(dtype="float32")  # what comes in is too large for half precision
         self.normal, self._clip = normal, clip
         shape = (1, -1, 1) if rank == 2 else (1, -1)
         self._mean, self._std = normal.mean.reshape(shape), normal.std.reshape(shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, final
@@ -54,7 +56,9 @@ class NetModel(Model):
         """Arrays, and the shape to build the net anew."""
         (normal,) = (layer.normal for layer in self.net.layers if isinstance(layer, Standardise))
         weights = {f"weight_{i:03d}": weight for i, weight in enumerate(self.net.get_weights())}
-        np.savez(folder / _WEIGHTS, mean=normal.mean, std=normal.std, **weights)
+        data = io.BytesIO()  # a zip file that a full disk cuts off complains when it is collected, too
+        np.savez(data, mean=normal.mean, std=normal.std, **weights)
+        (folder / _WEIGHTS).write_bytes(data.getvalue())
         shape = _Shape(shape=self.net.input_shape[1:], classes=self.net.output_shape[-1], settings=self.settings)
         (folder / _SHAPE).write_bytes(msgspec.json.encode(shape, order="sorted"))
 
@@ -100,7 +104,7 @@ class Net(Architecture):
                 keras.backend.clear_session()  # layers are numbered from one again: their names end up in the artifact
                 net = self.build(shape.shape, shape.classes, Normal(file["mean"], file["std"]), shape.settings)
                 net.set_weights([file[name] for name in sorted(file.files) if name.startswith("weight_")])
-        except (OSError, ValueError, KeyError, EOFError, msgspec.DecodeError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError) as error:
             raise DatasetError(
                 path, f"unreadable ({error})", expected="a net's weights", remedy="fit it again"
             ) from None

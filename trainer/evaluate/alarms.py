@@ -75,8 +75,8 @@ def _finite(median: Interval) -> Interval | None:
     """None where half of the onsets are missed; an end of the interval where half of a resample's are."""
     if not np.isfinite(median.value):
         return None
-    high = median.high if median.high is not None and np.isfinite(median.high) else None
-    return Interval(value=median.value, low=median.low, high=high)
+    low, high = (end if end is not None and np.isfinite(end) else None for end in (median.low, median.high))
+    return Interval(value=median.value, low=low, high=high)
 
 
 def _medians(delays: Floats, resampled: Resampled) -> Floats:

@@ -129,8 +129,11 @@ def elapsed_s(ids: Samples) -> NDArray[np.float32]:
     return np.asarray((ids.centre_ns - first[which]) / 1e9, np.float32)
 
 
-def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) -> float:
-    """Macro F1 of telling the learned-from hosts apart, on every third of their episodes, which it did not see."""
+def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) -> float | None:
+    """Macro F1 of telling the learned-from hosts apart, on every third of their episodes, which it did not see.
+
+    None where some host has too few episodes to be told by others of its own.
+    """
     x = np.concatenate([side.at(np.arange(len(side))) for side in (train, validation)])
     ids = [
         np.concatenate([getattr(side.ids, name) for side in (train, validation)]) for name in ("host_id", "episode_id")
@@ -148,7 +151,7 @@ def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) 
         ids_of = Samples(np.empty((len(at), 0), np.float32), y[at], (), *(empty,) * 6)
         sides.append(Side(ids_of, tuple(hosts), x[at]))
     if any(len(np.unique(side.y)) < len(hosts) for side in sides):
-        return float("nan")
+        return None
     decided = _quick_gbt(sides, seed)
     confusion = scores.confusions(sides[2].y, decided, np.zeros(len(decided), np.int64), len(hosts))
     return float(scores.macro_f1(confusion[0]))

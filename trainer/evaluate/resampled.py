@@ -53,7 +53,8 @@ class Resampled:
         known = replicates[~np.isnan(replicates)]
         if self.episodes < 2 or len(known) < 2:
             return Interval(value=value, low=None, high=None)
-        low, high = scores.interval(known)
+        with np.errstate(invalid="ignore"):  # between two endless ones
+            low, high = scores.interval(known)
         return Interval(value=value, low=low, high=high)
 
     def macro_f1(self, truth: Ints, decided: Ints, classes: int) -> Interval:

@@ -69,7 +69,8 @@ class Batches:
             for x, y in itertools.chain.from_iterable(map(windows.epoch, range(first, end))):
                 yield x, *self._targets(y)
 
-        return tf.data.Dataset.from_generator(batches, output_signature=signature).prefetch(2)
+        made = tf.data.Dataset.from_generator(batches, output_signature=signature)
+        return made.apply(tf.data.experimental.assert_cardinality(len(self) * (end - first))).prefetch(2)
 
     def _targets(self, y: NDArray[np.int64]) -> tuple[Floats, Floats]:
         return np.eye(len(self.weight_of), dtype=np.float32)[y], self.weight_of[y]

@@ -43,11 +43,16 @@ class Loop:
         return max(wanted, math.ceil(STEPS_PER_EPOCH * wanted / batches))
 
 
+def has_gpu() -> bool:
+    """Whether TensorFlow sees one."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
 @contextlib.contextmanager
 def precision() -> Iterator[None]:
     """Layers made inside compute in half precision where there is a GPU; weights and decisions stay float32."""
     before = keras.mixed_precision.dtype_policy()
-    if tf.config.list_physical_devices("GPU"):
+    if has_gpu():
         keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
         yield

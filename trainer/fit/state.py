@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
                 best = [file[f"best_{i:04d}"] for i in range(len(self._net.weights))]
                 if [v.shape for v in kept] != [tuple(v.shape) for v in variables]:
                     return 0
-        except (OSError, ValueError, KeyError, EOFError, msgspec.DecodeError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, msgspec.DecodeError):
             return 0  # of another net, or torn: the fit begins anew
         for variable, value in zip(variables, kept, strict=True):
             variable.assign(value)
