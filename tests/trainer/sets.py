@@ -25,7 +25,7 @@ def motion(windows: int = 360, steps: int = 48, people: int = 12, seed: int = 0)
     gain of their own. Made here, after the manner of public motion sets (channels of an accelerometer, groups of
     people): no window of theirs is in it."""
     rng = np.random.default_rng(seed)
-    y = np.arange(windows) % len(CLASSES)
+    y = rng.permutation(np.arange(windows) % len(CLASSES))  # in no order: the time shall tell nothing
     person = (np.arange(windows) // len(CLASSES)) % people
     gain = rng.uniform(0.8, 1.2, people)[person]
     time = np.arange(steps) / steps

@@ -22,6 +22,7 @@ from trainer.fit.guard import Guard
 from trainer.fit.state import Keeper
 
 EPOCHS, EPOCHS_QUICK = 120, 40
+_WATCHED = "val_f1_less_loss"
 STEPS_PER_EPOCH = 15
 """On average at least so many: a set of thirty windows needs more epochs than one of thirty thousand."""
 
@@ -60,6 +61,14 @@ def precision() -> Iterator[None]:
         keras.mixed_precision.set_dtype_policy(before)
 
 
+class _TieBreak(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Of epochs with the same macro F1 the one with the least loss is the best: on a small validation side many have
+    the same. Comes before the stopper among callbacks."""
+
+    def on_epoch_end(self, _epoch: int, logs: dict[str, float]) -> None:
+        logs[_WATCHED] = logs["val_f1_score"] - 1e-4 * min(logs["val_loss"], 10.0)
+
+
 class _Told(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Tells how it goes."""
 
@@ -79,7 +88,7 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
     batches, epochs = compiled(net, train, loop)
     held = Batches(validation, 512, loop.seed, np.ones(len(train.classes), np.float32))
     stopper = keras.callbacks.EarlyStopping(
-        monitor="val_f1_score", mode="max", patience=max(10, epochs // 4), restore_best_weights=True
+        monitor=_WATCHED, mode="max", patience=max(10, epochs // 4), restore_best_weights=True
     )
     keeper = Keeper(net, stopper, loop.keep)
     first = keeper.restored()
@@ -93,7 +102,7 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
                 initial_epoch=first,
                 epochs=epochs,
                 validation_data=held.in_order(),
-                callbacks=[stopper, guard, keeper, _Told(epochs, loop.progress)],
+                callbacks=[_TieBreak(), stopper, guard, keeper, _Told(epochs, loop.progress)],
                 shuffle=False,
                 verbose=0,
             )
