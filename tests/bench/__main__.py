@@ -33,6 +33,7 @@ from edge.outbox import opened
 from edge.replay import replay
 from edge.runtimes import open_runtime
 from tests.bench.corpus import bench_corpus
+from tests.bench.fits import bench_fits
 from tests.recordings import CORPUS, columns_of_episode
 
 SCHEMA = feature_schema()
@@ -78,7 +79,7 @@ def bench_gbt(out: Path) -> None:
     """The native trees against XGBoost's own prediction of one row."""
     from trainer.architectures.gbt import Gbt, GbtModel
 
-    model = Gbt().load(out / "checkpoints" / "gbt-realistic")
+    model = Gbt().load(out / "checkpoints" / "held_out_host" / "gbt-realistic" / "full-0")
     assert isinstance(model, GbtModel)
     (path,) = (out / "bundles").glob("gbt-realistic-*.bundle")
     runtime = open_runtime(read_bundle(path, schema=SCHEMA, trust=load_trusted_keys(out / "keys")))
@@ -88,18 +89,22 @@ def bench_gbt(out: Path) -> None:
 
 
 def bench_bootstrap() -> None:
-    """10,000 replicates over 100,000 windows, against a scikit-learn loop (20 replicates, scaled)."""
+    """10,000 paired replicates over 100,000 windows, against a scikit-learn loop (20 replicates, scaled)."""
     rng = np.random.default_rng(0)
     truth, episode = rng.integers(0, len(PHASES), 100_000), np.repeat(np.arange(1000), 100)
     decided = np.where(rng.random(100_000) < 0.8, truth, rng.integers(0, len(PHASES), 100_000))
 
+    other = np.where(rng.random(100_000) < 0.7, truth, rng.integers(0, len(PHASES), 100_000))
+
     def ours() -> None:
-        scores.bootstrap(scores.confusions(truth, decided, episode, len(PHASES)), seed=0, replicates=10_000)
+        both = np.stack([scores.confusions(truth, one, episode, len(PHASES)) for one in (decided, other)])
+        scores.bootstrap(both, seed=0, replicates=10_000)
 
     def loop() -> None:
         for counts in rng.multinomial(1000, np.full(1000, 1e-3), size=20):
             rows = np.repeat(np.arange(100_000), counts[episode])
-            f1_score(truth[rows], decided[rows], average="macro")
+            for one in (decided, other):
+                f1_score(truth[rows], one[rows], average="macro")
 
     line("bootstrap", median_ms(ours, 3), "scikit-learn loop", median_ms(loop, 1) * 500)
 
@@ -126,12 +131,15 @@ def bench_models(out: Path) -> None:
         generate_key(key)
     from trainer.cli import main as trainer
 
+    began = time.perf_counter()
     status = trainer(["build", str(CORPUS), "--out", str(out), "--quick", "--key", str(key)])
     if status:
         sys.exit(status)
+    print(f"trainer build --quick, twelve models, what was there already kept: {time.perf_counter() - began:.0f} s")
     bench_agent(out)
     bench_gbt(out)
     bench_bootstrap()
+    bench_fits(out)
 
 
 if __name__ == "__main__":
