@@ -58,8 +58,12 @@ def test_code_on_the_page_runs(place: Path) -> None:
     assert len(blocks) == 3
     (place / "page.py").write_text("\n".join(blocks))
     assert in_shell("python page.py && echo done", place).endswith("done")
-    assert "tuned by: person-" in in_shell("trainer split build/mine", place)
-    assert "walking" in in_shell("trainer describe build/mine", place)
+    (shell,) = re.findall(r"```sh\n(.*?)```", (DOCS / "datasets.md").read_text(), flags=re.DOTALL)
+    said = in_shell(f"set -e; XDG_CONFIG_HOME=$PWD/config; export XDG_CONFIG_HOME\n{shell}", place)
+    assert "walking" in said
+    assert "tuned by: person-" in said
+    assert "macro F1 on held-out person-" in said
+    assert len(list((place / "build" / "mine-models" / "bundles").iterdir())) == 4
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

@@ -22,6 +22,7 @@ from edge.runtimes import open_runtime
 from tests.brokers import program
 from tests.conftest import Build
 from tests.trainer.sets import CLASSES, motion_set
+from tests.trainer.test_engine import cluster
 from trainer.corpus.dataset import Dataset
 
 pytestmark = pytest.mark.slow
@@ -258,3 +259,18 @@ def test_scores_in_the_evaluation_are_told_again_from_the_predictions(built: Bui
         p = np.stack([table[f"p_{name}"] for name in PHASES], axis=1)
         truth = [PHASES.index(name) for name in table["label"]]
         assert np.isclose(f1_score(truth, p.argmax(axis=1), average="macro"), model["macro_f1"]["value"])
+
+
+def test_fits_on_a_real_cluster_leave_the_same_weights(fitted: Path, motion: Dataset, tmp_path: Path) -> None:
+    """Two Dask workers, as on two machines that share a disk."""
+    with cluster() as dask:
+        options = ("--architectures", "gbt,mlp", "--quick", "--cluster", dask.address)
+        done = trainer("fit", motion.path, "--out", tmp_path / "out", *options)
+        assert done.returncode == 0, done.stderr
+        done = trainer("evaluate", tmp_path / "out", "--cluster", dask.address, "--json")
+        assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["recipes"][0]["models"]) == 4
+    found = sorted((tmp_path / "out").glob("checkpoints/**/*.[nu][pb][zj]"))
+    assert len(found) == 4 + 5  # and gbt without each source
+    for path in found:
+        assert path.read_bytes() == (fitted / path.relative_to(tmp_path / "out")).read_bytes(), path

@@ -37,7 +37,7 @@ ROUNDS, ROUNDS_QUICK = 600, 150
 PATIENCE, PATIENCE_QUICK = 60, 30
 SEGMENT = 100
 """Rounds between two states on disk: a killed fit goes on from the last, and ends with the same trees."""
-NODE_BYTES = 39
+NODE_BYTES = 32
 """About what a node takes in a native library (measured: docs/adr/0013)."""
 
 
