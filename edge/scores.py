@@ -45,10 +45,11 @@ def macro_f1(confusion: Ints | Floats) -> Floats:
     return np.asarray(np.where(seen, f1, 0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1))
 
 
-def draws(clusters: int, *, seed: int, replicates: int) -> Floats:
-    """How often each cluster is drawn in each resample: (replicates, clusters) float64 of whole numbers."""
+def draws(clusters: int, *, seed: int, replicates: int) -> NDArray[np.uint8]:
+    """How often each cluster is drawn in each resample: (replicates, clusters) uint8, as one cluster of very many is
+    never drawn 255 times."""
     rng = np.random.default_rng(seed)
-    counts = np.empty((replicates, clusters))
+    counts = np.empty((replicates, clusters), np.uint8)
     rows = max(1, _AT_ONCE // clusters)
     for start in range(0, replicates, rows):  # a million picks at a time stay in the cache
         some = min(rows, replicates - start)
@@ -67,7 +68,7 @@ def bootstrap(by_cluster: Ints, *, seed: int, replicates: int = REPLICATES) -> F
     """
     counts = draws(by_cluster.shape[-3], seed=seed, replicates=replicates)
     flat = by_cluster.reshape(*by_cluster.shape[:-2], -1).astype(np.float64)
-    resampled = counts @ flat  # whole numbers below 2**53: exact in any order of summation
+    resampled = counts.astype(np.float64) @ flat  # whole numbers below 2**53: exact in any order of summation
     return macro_f1(resampled.reshape(*resampled.shape[:-1], *by_cluster.shape[-2:]))
 
 

@@ -22,7 +22,7 @@ from trainer.evaluate.evaluation import evaluate
 from trainer.experiment import fit_models, split_all
 from trainer.index import Index
 from trainer.pack import Label
-from trainer.plan import BuildPlan
+from trainer.plan import BuildPlan, require_views
 from trainer.release import release
 from trainer.report.page import write_report
 
@@ -60,9 +60,11 @@ def build(plan: BuildPlan) -> Index:
 
 
 def _dataset(plan: BuildPlan, made: Engine) -> Dataset:
-    """The dataset of a store; a dataset is one already."""
+    """The dataset of a store; a dataset is one already. Raises `ConfigError` for a blind threat model."""
     if (plan.source / MANIFEST).exists() or is_legacy(plan.source):
-        return open_dataset(plan.source, plan.schema)
+        dataset = open_dataset(plan.source, plan.schema)
+        require_views(dataset.path, dataset.schema.channels, plan.fit.threat_models)
+        return dataset
     schema = plan.schema or feature_schema()
     return extract_store(
         Extraction(store=plan.source, out=plan.fit.out / "dataset", schema=schema, degraded=plan.degraded), made

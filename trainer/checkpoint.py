@@ -47,7 +47,7 @@ def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) ->
 
     Raises `StorageError`; the one that was there is then untouched.
     """
-    made = None
+    made, before = None, folder.with_name(f".{folder.name}.before")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
@@ -57,9 +57,8 @@ def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) ->
         write_file(made / STAMP, msgspec.json.format(msgspec.json.encode(whole), indent=1))
         made.chmod(0o755)
         if folder.exists():
-            folder.rename(made / "before")
+            folder.rename(before)
         made.rename(folder)
-        shutil.rmtree(folder / "before", ignore_errors=True)
     except OSError as error:
         raise StorageError(
             folder, f"cannot be written ({error.strerror})", expected="space for weights", remedy="free some"
@@ -67,6 +66,9 @@ def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) ->
     finally:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+        if before.exists() and not folder.exists():
+            before.rename(folder)
+        shutil.rmtree(before, ignore_errors=True)
 
 
 def _read(folder: Path) -> _Checkpoint:

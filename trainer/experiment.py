@@ -59,7 +59,8 @@ def fit_models(dataset: Dataset, splits: dict[str, Split], plan: FitPlan, engine
 
     fits = jobs({})
     if plan.search is not None:
-        fits = jobs(tuned_settings(fits.wanted(fits.recipes[0]), plan.search, dataset.path, plan.out, engine))
+        studies = [job for recipe in fits.recipes for job in fits.wanted(recipe)]
+        fits = jobs(tuned_settings(studies, plan.search, dataset.path, plan.out, engine))
     news = work.run_all("fit", work.fit(dataset.path, plan.out), fits.jobs, engine, str)
     if kept := list(news.values()).count(KEPT):
         say(f"fit: {kept} of {len(news)} kept from an earlier run")

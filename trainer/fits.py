@@ -15,6 +15,7 @@ from contracts.phases import ThreatModel
 from contracts.telemetry.storage import read_file, write_file
 from trainer.corpus.dataset import Dataset, open_dataset
 from trainer.jobs import FULL, STEADY, Job, split_path
+from trainer.progress import say
 from trainer.split import Split, load_split
 
 _FITS = "fits.json"
@@ -53,16 +54,17 @@ def plan_jobs(
     suspects: Mapping[str, frozenset[str]],
     settings: Mapping[str, Mapping[str, float]],
 ) -> tuple[Job, ...]:
-    """All fits of an experiment. suspects: per recipe, channels that creep or warm up; settings: per title.
+    """All fits of an experiment. suspects: per recipe, channels that creep or warm up; settings: per `study` of a job.
 
     Every model with all channels, for every seed; for the first seed also without the suspects, and gbt without each
     source.
     """
 
     def jobs() -> Iterator[Job]:
+        models = distinct(dataset, threat_models)
         for recipe in recipes:
             for architecture in architectures:
-                for threat_model in threat_models:
+                for threat_model in models:
                     view = view_of(dataset.schema.channels, threat_model)
                     whole = Job(
                         architecture=architecture,
@@ -71,8 +73,8 @@ def plan_jobs(
                         seed=seeds[0],
                         quick=quick,
                         channels=view,
-                        settings=dict(settings.get(f"{architecture}-{threat_model}", {})),
                     )
+                    whole = msgspec.structs.replace(whole, settings=dict(settings.get(whole.study, {})))
                     yield from (msgspec.structs.replace(whole, seed=seed) for seed in seeds)
                     steady = tuple(channel for channel in view if channel not in suspects[recipe])
                     if steady and steady != view:
@@ -83,6 +85,16 @@ def plan_jobs(
                         yield msgspec.structs.replace(whole, variant=f"{WITHOUT}{source}", channels=left)
 
     return tuple(jobs())
+
+
+def distinct(dataset: Dataset, threat_models: Sequence[ThreatModel]) -> list[ThreatModel]:
+    """Threat models that see different channels of a dataset; of two that see the same, the first."""
+    views: dict[tuple[str, ...], ThreatModel] = {}
+    for threat_model in threat_models:
+        first = views.setdefault(view_of(dataset.schema.channels, threat_model), threat_model)
+        if first != threat_model:
+            say(f"fit: {threat_model} sees what {first} sees, and is left out")
+    return list(views.values())
 
 
 def save_fits(fits: Fits, out: Path) -> None:

@@ -34,6 +34,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return f"{self.architecture}-{self.threat_model}"
 
     @property
+    def study(self) -> str:
+        """What a search for settings is about: one for all variants and seeds of a model, under one recipe."""
+        return f"{self.recipe}-{self.title}"
+
+    @property
     def name(self) -> str:
         """What sets it apart from all others of one build: the path of its checkpoint below `checkpoints`."""
         return f"{self.recipe}/{self.title}/{self.variant}-{self.seed}"

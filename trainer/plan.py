@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.channels import Channel, view_of
+from contracts.errors import ConfigError
 from contracts.features import FeatureSchema
 from contracts.keys import SigningKey
 from contracts.phases import ThreatModel
@@ -49,3 +51,15 @@ class BuildPlan:
     cluster: str | None
     degraded: bool
     key: SigningKey | None
+
+
+def require_views(where: object, channels: tuple[Channel, ...], threat_models: tuple[ThreatModel, ...]) -> None:
+    """Refuse a threat model that would see nothing. Raises `ConfigError`."""
+    for threat_model in threat_models:
+        if not view_of(channels, threat_model):
+            raise ConfigError(
+                where,
+                f"no channel that {threat_model} may see",
+                expected="one",
+                remedy="add one, or leave that threat model out",
+            )

@@ -110,7 +110,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
                 "-" if steady is None else f"{steady.value:.3f}",
                 f"{model.validation_macro_f1:.3f}",
                 f"{model.calibration.error_after:.3f}",
-                f"{abstention.risk:.3f}, {1 - abstention.coverage:.0%}",
+                f"{'-' if abstention.risk is None else format(abstention.risk, '.3f')}, {1 - abstention.coverage:.0%}",
             )
         console.print(table)
         console.print(f"elapsed time alone: {in_words(recipe.leaks.elapsed_time_alone)}", soft_wrap=True)

@@ -42,7 +42,7 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
 def tuned_settings(
     jobs: Sequence[Job], search: Search, dataset: Path, out: Path, engine: Engine
 ) -> dict[str, dict[str, float]]:
-    """The best settings per title, also written to `tuning/<title>.json`. Raises `ConfigError`, `WorkError`."""
+    """The best settings per study, also written to `tuning/<study>.json`. Raises `ConfigError`, `WorkError`."""
     try:
         import optuna  # noqa: F401
     except ModuleNotFoundError:
@@ -56,8 +56,8 @@ def tuned_settings(
     )
     for job in jobs:
         tuned = msgspec.json.encode(found[job.name])
-        write_file(out / "tuning" / f"{job.title}.json", msgspec.json.format(tuned, indent=1))
-    return {job.title: found[job.name].settings for job in jobs}
+        write_file(out / "tuning" / f"{job.study}.json", msgspec.json.format(tuned, indent=1))
+    return {job.study: found[job.name].settings for job in jobs}
 
 
 def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
@@ -75,7 +75,7 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
     stamp = msgspec.json.encode(stamp_of(job, opened, split), order="sorted")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        storage = JournalStorage(JournalFileBackend(str(out / "tuning" / f"{job.title}.journal")))
+        storage = JournalStorage(JournalFileBackend(str(out / "tuning" / f"{job.study}.journal")))
 
         def study_for(number: int) -> Any:
             sampler = optuna.samplers.TPESampler(seed=job.seed * 100_003 + number, constraints_func=_over)
@@ -106,9 +106,9 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
             one = np.zeros(len(decided), np.int64)
             return float(scores.macro_f1(scores.confusions(validation.y, decided, one, len(opened.classes))[0]))
 
-        study = study_for(0)
-        if not study.trials:
-            study.enqueue_trial({knob.name: knob.default for knob in architecture.knobs})
+        study, defaults = study_for(0), {knob.name: knob.default for knob in architecture.knobs}
+        if not any(trial.params == defaults for trial in _finished(study)):
+            study.enqueue_trial(defaults)
         while len(_finished(study)) < search.trials:
             study_for(len(_finished(study))).optimize(attempt, n_trials=1)
     done = _finished(study)
@@ -124,7 +124,7 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
     return Tuned(
         settings={name: float(value) for name, value in best.params.items()},
         validation=best.value,
-        default=done[0].value,
+        default=next(trial.value for trial in done if trial.params == defaults),
         trials=len(done),
         too_costly=len(done) - len(allowed),
     )

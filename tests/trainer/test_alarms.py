@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -68,6 +69,37 @@ def test_an_alarm_raised_while_armed_is_early_and_not_false(schema: FeatureSchem
     decided = np.array([CLEAN] * 3 + [INFECTING] * 7)
     found = alarms(test, decided, PHASES, schema, Resampled(test.episode_id, 0, 100))
     assert (found.false_alarms, found.delays_s) == (0, [0])
+
+
+def test_an_alarm_after_the_infection_is_over_is_false_and_finds_nothing(schema: FeatureSchema) -> None:
+    test = together(episode("a", [CLEAN] * 3 + [INFECTING] * 3 + [CLEAN] * 10))
+    decided = np.array([CLEAN] * 12 + [RUNNING] * 4)
+    found = alarms(test, decided, PHASES, schema, Resampled(test.episode_id, 0, 10))
+    assert (found.onsets, found.missed, found.false_alarms) == (1, 1, 1)
+
+
+def test_clean_time_goes_by_the_windows_own_stride(schema: FeatureSchema) -> None:
+    test = together(episode("a", [CLEAN] * 9))
+    wide = msgspec.structs.replace(schema, stride_ns=schema.window_ns)  # as arrays from elsewhere have it
+    found = alarms(test, np.zeros(9, np.int64), PHASES, wide, Resampled(test.episode_id, 0, 10))
+    assert found.clean_hours == pytest.approx(9 * 5 / 3600)
+
+
+def test_rates_hold_where_the_highest_clean_scores_are_of_few_episodes() -> None:
+    """Resamples that miss the noisy episodes have a much lower threshold."""
+    rng = np.random.default_rng(0)
+    cluster = np.repeat(np.arange(13), 200)
+    negative = np.tile(np.repeat([True, False], 100), 13)
+    noisy = (cluster < 2) & negative
+    score = np.where(
+        negative, np.where(noisy, rng.normal(3, 0.2, 2600), rng.normal(0, 0.3, 2600)), rng.normal(1, 0.5, 2600)
+    )
+    draws = rng.multinomial(13, np.full(13, 1 / 13), 60).astype(float)
+    found = true_positive_rates(score, ~negative, negative, cluster, draws)
+    for counts, rate in zip(draws, found, strict=True):
+        rows = np.concatenate([np.flatnonzero(cluster == e) for e in range(13) for _ in range(int(counts[e]))])
+        fpr, tpr, _ = roc_curve(~negative[rows], score[rows], drop_intermediate=False)
+        assert abs(rate - tpr[fpr <= 0.01].max()) < 0.01  # 1,000 thresholds of 1,300
 
 
 def test_missed_onsets_are_counted_and_make_the_median_endless(schema: FeatureSchema) -> None:

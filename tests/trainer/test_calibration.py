@@ -59,10 +59,19 @@ def test_threshold_leaves_a_tenth_of_the_validation_windows_undecided() -> None:
     assert abs((p.max(axis=1) < threshold).mean() - 0.1) < 0.005
 
 
+def test_threshold_does_not_ask_for_certainty() -> None:
+    sure = np.tile(np.array([[1, 0]], np.float32), (50, 1))
+    assert chosen_threshold(sure) == 0.99
+    assert (sure.max(axis=1) >= chosen_threshold(sure)).all()
+    p = np.array([[0.55556, 0.44444]] * 30, np.float32)
+    assert (p.max(axis=1) >= chosen_threshold(p)).all()  # rounded down, so that what reached it still does
+
+
 def test_abstention_decides_less_and_errs_less() -> None:
     p, y = drawn(4000, 1.0)
     found = abstention(p, y, chosen_threshold(p))
     assert np.isclose(found.coverage, 0.9, atol=0.01)
+    assert found.risk is not None
     assert found.risk < found.risk_all
     assert np.isclose(found.risk_all, (p.argmax(axis=1) != y).mean())
     coverage, risk = np.array(found.curve).T
@@ -75,4 +84,4 @@ def test_abstention_decides_less_and_errs_less() -> None:
 def test_abstention_from_everything_has_no_risk() -> None:
     p, y = drawn(50, 1.0)
     found = abstention(p, y, 1.0)
-    assert (found.coverage, found.risk) == (0, 0)
+    assert (found.coverage, found.risk) == (0, None)

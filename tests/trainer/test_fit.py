@@ -285,6 +285,43 @@ def kept(motion: Dataset, tmp_path: Path) -> tuple[Architecture, Fitted, Stamp, 
     return architecture, fitted, stamp, folder
 
 
+def test_a_checkpoint_that_cannot_take_its_place_gives_it_back(
+    kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    architecture, fitted, stamp, folder = kept
+    before, rename = {path.name: path.read_bytes() for path in folder.iterdir()}, Path.rename
+
+    def fails(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails)
+    assert fitted.model is not None
+    with pytest.raises(StorageError, match="Input/output error"):
+        save_checkpoint(fitted.model, fitted.curves, stamp, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+    load_checkpoint(architecture, folder, motion.schema, stamp)
+
+
+def test_a_fit_that_had_stopped_when_it_was_killed_does_not_go_on(
+    motion: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between its last epoch and its checkpoint."""
+    architecture = architecture_named("mlp")
+    train, validation = sides(motion, architecture)
+    monkeypatch.setattr(state, "EVERY_S", 0.0)
+    monkeypatch.setattr(loops, "EPOCHS_QUICK", 60)
+    monkeypatch.setattr(state.Keeper, "forget", lambda _self: None)
+    settings = FitSettings(seed=1, quick=True, keep=tmp_path / "keep")
+    whole = architecture.fit(train, validation, settings)
+    assert whole.curves.best < len(whole.curves.loss) - 10  # stopped early
+    again = architecture.fit(train, validation, settings)
+    assert again.curves == whole.curves
+    assert weights_of(again, tmp_path / "again") == weights_of(whole, tmp_path / "whole")
+
+
 def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(
     kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:

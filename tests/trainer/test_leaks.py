@@ -82,6 +82,27 @@ def test_elapsed_time_and_the_clock_alone_give_ordered_phases_away_and_the_repor
     assert any(warning.startswith("proc.clock (follows the time") for warning in found.warnings[1:])
 
 
+def test_the_check_of_a_large_set_keeps_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Episodes of a single class each, alternating: every sixth of them would hold one class alone."""
+    rng = np.random.default_rng(0)
+    episode = np.repeat([f"e{i:02}" for i in range(36)], 20)
+    y = np.repeat(np.arange(36) % 2, 20)
+    made = write_dataset(
+        tmp_path / "set",
+        rng.normal(size=(720, 4, 10)) + y[:, None, None],
+        None,
+        y,
+        episode_id=list(episode),
+        host_id=[f"h{int(name[1:]) // 2 % 3}" for name in episode],
+        channels=CHANNELS,
+        classes=("one", "two"),
+    )
+    monkeypatch.setattr("trainer.evaluate.leaks._SAMPLE", 60)
+    split, _, resampled = split_of(made)
+    found = check(made, split, ("cnn-realistic", 0.8), resampled, 0)
+    assert found.elapsed_time_alone.value < 0.8
+
+
 def test_hosts_that_look_alike_are_not_told_apart(tmp_path: Path) -> None:
     dataset = ordered(tmp_path / "set", 0.0)
     split, _, resampled = split_of(dataset)

@@ -149,8 +149,7 @@ def test_two_sided_p_is_never_zero_and_one_for_no_difference() -> None:
     assert two_sided(np.r_[np.ones(900), -np.ones(99)]) == pytest.approx(2 * 100 / 1000)
 
 
-def test_large_test_sides_get_fewer_resamples_and_never_less_than_a_thousand() -> None:
+def test_very_large_test_sides_get_fewer_resamples() -> None:
     names = np.array([f"{i:06}" for i in range(60_000)], object)
     assert len(Resampled(names[:100], 0).draws) == 10_000
-    assert len(Resampled(names[:10_000], 0).draws) == 5_000
-    assert len(Resampled(names, 0).draws) == 1_000
+    assert len(Resampled(names, 0).draws) == 8_333

@@ -13,8 +13,9 @@ from contracts.errors import ConfigError
 from contracts.keys import SigningKey, generate_key, load_signing_key
 from contracts.paths import signing_key_path, trust_folder
 from contracts.telemetry.storage import write_file
-from trainer.commands.fitting import add_fit, fit_plan, prepared, require_views
+from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
+from trainer.plan import require_views
 
 
 def add(commands: Commands) -> None:

@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 
 from contracts.telemetry.storage import locked
-from trainer.commands.fitting import add_fit, fit_plan, prepared, require_views
+from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
+from trainer.plan import require_views
 
 
 def add(commands: Commands) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contracts.channels import Channel, view_of
 from contracts.cli import Parser
 from contracts.errors import ConfigError
 from contracts.phases import THREAT_MODELS, ThreatModel
@@ -110,18 +109,6 @@ def threat_models_named(text: str) -> tuple[ThreatModel, ...]:
                 "--threat-models", f"no threat model {name!r}", expected=", ".join(known), remedy="name those"
             )
     return tuple(known[name] for name in listed(text))
-
-
-def require_views(where: object, channels: tuple[Channel, ...], threat_models: tuple[ThreatModel, ...]) -> None:
-    """Refuse a threat model that would see nothing. Raises `ConfigError`."""
-    for threat_model in threat_models:
-        if not view_of(channels, threat_model):
-            raise ConfigError(
-                where,
-                f"no channel that {threat_model} may see",
-                expected="one",
-                remedy="add one, or leave that threat model out",
-            )
 
 
 def prepared() -> None:

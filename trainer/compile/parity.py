@@ -35,8 +35,11 @@ class Run:
     p99_ms: float
 
 
-def run_artifacts(compiled: Compiled, windows: NDArray[np.float32], classes: int) -> list[Run]:
-    """Every artifact through every runtime installed, in order of preference: the first is what ships."""
+def run_artifacts(compiled: Compiled, windows: Path, classes: int) -> list[Run]:
+    """Every artifact through every runtime installed, in order of preference: the first is what ships.
+
+    windows: an .npy file of (N, C, T) or (N, F) float32.
+    """
     runs = []
     for artifact in compiled.artifacts:
         interpreters = installed_interpreters() if artifact.runtime == "tflite" else (None,)
@@ -44,21 +47,18 @@ def run_artifacts(compiled: Compiled, windows: NDArray[np.float32], classes: int
     return runs
 
 
-def _run(
-    compiled: Compiled, artifact: Artifact, interpreter: str | None, windows: NDArray[np.float32], classes: int
-) -> Run:
+def _run(compiled: Compiled, artifact: Artifact, interpreter: str | None, windows: Path, classes: int) -> Run:
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
         job = Job(
             artifact=artifact,
             data=str(folder / artifact.member),
-            windows=str(folder / "windows.npy"),
+            windows=str(windows),
             probabilities=str(folder / "probabilities.npy"),
             classes=classes,
             interpreter=interpreter,
         )
         Path(job.data).write_bytes(compiled.members[artifact.member])
-        np.save(job.windows, windows, allow_pickle=False)
         (folder / "job.json").write_bytes(msgspec.json.encode(job))
         command = [sys.executable, "-m", "trainer.compile.probe", str(folder / "job.json")]
         done = subprocess.run(command, capture_output=True, check=False)

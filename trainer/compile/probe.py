@@ -48,13 +48,14 @@ def open_job(job: Job) -> Runtime:
 def main() -> None:
     """Run the job named on the command line; the report goes to standard output."""
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
-    windows = np.load(job.windows, allow_pickle=False)
+    windows = np.load(job.windows, mmap_mode="r", allow_pickle=False)
     runtime = open_job(job)
     for window in windows[:10]:
-        runtime.predict(window)
+        runtime.predict(np.array(window))
     took = np.empty(len(windows))
     result = np.empty((len(windows), job.classes), np.float32)
-    for i, window in enumerate(windows):
+    for i, mapped in enumerate(windows):
+        window = np.array(mapped)  # read before the clock runs
         start = time.perf_counter()
         result[i] = runtime.predict(window)
         took[i] = time.perf_counter() - start

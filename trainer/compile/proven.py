@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from contracts.errors import PhasewatchError, WorkError
 from contracts.scorecard import Reference
 from trainer import work
-from trainer.architectures import architecture_named
+from trainer.architectures import Model, architecture_named
 from trainer.architectures.gbt import GbtModel
 from trainer.architectures.net import NetModel
 from trainer.compile.base import Compiled
@@ -74,32 +76,47 @@ def prove_job(job: Job, dataset: Path, out: Path) -> Proven | str:
     train, validation, test = (
         side_of(opened, view, job.channels, some) for some in (split.train, split.validation, split.test)
     )
-    held_out = np.concatenate(list(test.parts()))
-    some = [thinned_out(side, PROBED) for side in (train, validation, test)]
     # The proof is over all held-out windows, and over some of which much was not observed.
-    windows = np.concatenate([held_out, *some[:2], _gappy(some[2], job.seed)])
-    expected = model.predict(windows)
-    try:
-        if isinstance(model, GbtModel):
-            compiled = compile_trees(model)
-        else:
-            assert isinstance(model, NetModel), type(model)
-            compiled = compile_net(model)
-        runs = run_artifacts(compiled, windows, len(opened.classes))
-        for run in runs:
-            prove(job.title, run, expected, quantized=compiled.quantized)
-    except PhasewatchError as error:
-        return str(error)
+    some = [thinned_out(side, PROBED) for side in (train, validation, test)]
+    others = [*some[:2], _gappy(some[2], job.seed)]
+    with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
+        file = Path(name) / "windows.npy"
+        expected = _written(file, model, itertools.chain(test.parts(), others), len(test) + sum(map(len, others)))
+        try:
+            if isinstance(model, GbtModel):
+                compiled = compile_trees(model)
+            else:
+                assert isinstance(model, NetModel), type(model)
+                compiled = compile_net(model)
+            runs = run_artifacts(compiled, file, len(opened.classes))
+            for run in runs:
+                prove(job.title, run, expected, quantized=compiled.quantized)
+        except PhasewatchError as error:
+            return str(error)
     golden = golden_rows(test.y)
-    scored = slice(len(held_out))
+    scored = slice(len(test))
     return Proven(
         job=job,
         compiled=compiled,
         runs=[dataclasses.replace(run, probabilities=run.probabilities[scored]) for run in runs],
         expected=expected[scored],
         reference=reference(model, train, validation, len(job.channels)),
-        golden=(held_out[golden], runs[0].probabilities[golden]),
+        golden=(test.at(np.sort(golden)), runs[0].probabilities[np.sort(golden)]),
     )
+
+
+def _written(file: Path, model: Model, parts: Iterable[NDArray[np.float32]], windows: int) -> NDArray[np.float32]:
+    """Write windows into an .npy file, part by part, and what the model makes of them: (N, K)."""
+    written, found, done = None, [], 0
+    for part in parts:
+        if written is None:
+            shape = (windows, *part.shape[1:])
+            written = np.lib.format.open_memmap(file, "w+", np.float32, shape)  # type: ignore[no-untyped-call]
+        written[done : done + len(part)] = part
+        done += len(part)
+        found.append(model.predict(part))
+    assert done == windows
+    return np.concatenate(found)
 
 
 def thinned_out(side: Side, most: int) -> NDArray[np.float32]:

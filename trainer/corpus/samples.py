@@ -63,6 +63,9 @@ class Samples:
     def of(self, episodes: Collection[str]) -> Samples:
         """The windows of some episodes, in order."""
         wanted = frozenset(episodes)
-        at = np.flatnonzero(np.fromiter(map(wanted.__contains__, self.episode_id), np.bool_, len(self.y)))
+        return self.at(np.flatnonzero(np.fromiter(map(wanted.__contains__, self.episode_id), np.bool_, len(self.y))))
+
+    def at(self, at: NDArray[np.intp]) -> Samples:
+        """Some windows, by their rows."""
         columns = (getattr(self, name)[at] for name in ("purity", "centre_ns", *IDS))
         return Samples(self.x[at], self.y[at], self.names, *columns)

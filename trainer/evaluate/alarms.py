@@ -1,6 +1,7 @@
 """What an operator would see: how soon an alarm comes after the onset of infection, and how often for nothing.
 
-The alarm is the agent's own (`edge.alarm`), over the windows of an episode in order, abstentions included.
+The alarm is the agent's own (`edge.alarm`), over the windows of an episode in order, abstentions included. It counts as
+found while the guest is infected; one that comes later is a false one.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ Probabilities = NDArray[np.float32]
 ALLOWED = 0.01
 """Of the clean windows: those that may be taken for infected."""
 MISSED = np.inf
-_TAIL = 0.1
-"""Share of the clean scores, from the highest on, among which a threshold is looked for."""
+_LEVELS, _RESAMPLES = 1000, 2000
+"""Thresholds that are looked at, each just above a clean window's score: all of them, or so many, evenly; and how many
+of the resamples this figure is worked out on."""
 
 
 def speaks_of_infection(classes: tuple[str, ...]) -> bool:
@@ -44,12 +46,12 @@ def alarms(
     test: Samples, decided: NDArray[np.int64], classes: tuple[str, ...], schema: FeatureSchema, resampled: Resampled
 ) -> Alarms:
     """decided: (N,) int64, -1 where the model abstains."""
-    infected = np.array([name in INFECTED for name in classes])
+    infected, stride_s = np.array([name in INFECTED for name in classes]), _stride_s(test, resampled, schema)
     found = []
     for episode in range(resampled.episodes):
         at = np.flatnonzero(resampled.cluster == episode)
         at = at[np.argsort(test.centre_ns[at], kind="stable")]
-        found.append(_watched(test, decided, at, infected, classes.index(CLEAN), schema))
+        found.append(_watched(test, decided, at, infected, classes.index(CLEAN), schema, stride_s))
     delays = np.array([np.nan if one.delay_s is None else one.delay_s for one in found])
     known = np.sort(delays[~np.isnan(delays)])
     quiet = np.array([[one.false_alarms, one.clean_s / 3600] for one in found])
@@ -71,6 +73,13 @@ def alarms(
     )
 
 
+def _stride_s(test: Samples, resampled: Resampled, schema: FeatureSchema) -> float:
+    """Seconds from window to window, as they are in the data: arrays from elsewhere may overlap."""
+    order = np.lexsort((test.centre_ns, resampled.cluster))
+    steps = np.diff(test.centre_ns[order])[np.diff(resampled.cluster[order]) == 0]
+    return float(np.median(steps)) / SECOND if len(steps) else schema.stride_ns / SECOND
+
+
 def _finite(median: Interval) -> Interval | None:
     """None where half of the onsets are missed; an end of the interval where half of a resample's are."""
     if not np.isfinite(median.value):
@@ -84,12 +93,15 @@ def _medians(delays: Floats, resampled: Resampled) -> Floats:
     order = np.argsort(delays, kind="stable")[: np.count_nonzero(~np.isnan(delays))]
     if not len(order):
         return np.array([np.inf])
-    upto = np.cumsum(resampled.draws[:, order], axis=1)
-    total = upto[:, -1:]
-    low = np.argmax(upto >= np.ceil(total / 2), axis=1)
-    high = np.argmax(upto >= np.floor(total / 2) + 1, axis=1)
-    value = (delays[order][low] + delays[order][high]) / 2
-    return np.where(total[:, 0] > 0, value, np.nan)
+    found = []
+    for draws in resampled.some_at_a_time():
+        upto = np.cumsum(draws[:, order], axis=1)
+        total = upto[:, -1:]
+        low = np.argmax(upto >= np.ceil(total / 2), axis=1)
+        high = np.argmax(upto >= np.floor(total / 2) + 1, axis=1)
+        value = (delays[order][low] + delays[order][high]) / 2
+        found.append(np.where(total[:, 0] > 0, value, np.nan))
+    return np.concatenate(found)
 
 
 def _watched(
@@ -99,6 +111,7 @@ def _watched(
     infected: NDArray[np.bool_],
     clean: int,
     schema: FeatureSchema,
+    stride_s: float,
 ) -> _Episode:
     """One episode, window by window. at: (W,) its windows in order of time."""
     alarm, half = Alarm(), schema.window_ns // 2
@@ -107,16 +120,17 @@ def _watched(
         if onset is None and infected[test.y[i]]:
             # the first window of the phase reaches into it for as long as its purity says
             onset = int(test.centre_ns[i]) + half - round(float(test.purity[i]) * schema.window_ns)
+            detected = onset if before else None
         raised = alarm.see(None if decided[i] < 0 else bool(infected[decided[i]]))
         if raised and not before and test.y[i] == clean:
             false_alarms += 1
-        if raised and onset is not None and detected is None:
-            detected = int(test.centre_ns[i]) + half + schema.settle_ns if not before else onset
+        if raised and infected[test.y[i]] and detected is None:  # one that comes later is for something else
+            detected = int(test.centre_ns[i]) + half + schema.settle_ns
         before = raised
     delay = None
     if onset is not None:
         delay = MISSED if detected is None else (detected - onset) / SECOND
-    return _Episode(delay, false_alarms, int((test.y[at] == clean).sum()) * schema.stride_ns / SECOND)
+    return _Episode(delay, false_alarms, int((test.y[at] == clean).sum()) * stride_s)
 
 
 def detection(
@@ -130,7 +144,7 @@ def detection(
     if not positive.any() or not negative.any():
         return None
     rate = true_positive_rates(score, positive, negative, resampled.cluster, np.ones((1, resampled.episodes)))
-    rates = true_positive_rates(score, positive, negative, resampled.cluster, resampled.draws)
+    rates = true_positive_rates(score, positive, negative, resampled.cluster, resampled.draws[:_RESAMPLES])
     return Detection(
         infected=int(positive.sum()),
         clean=int(negative.sum()),
@@ -139,12 +153,17 @@ def detection(
 
 
 def true_positive_rates(
-    score: Floats, positive: NDArray[np.bool_], negative: NDArray[np.bool_], cluster: NDArray[np.int64], draws: Floats
+    score: Floats,
+    positive: NDArray[np.bool_],
+    negative: NDArray[np.bool_],
+    cluster: NDArray[np.int64],
+    draws: Floats | NDArray[np.uint8],
 ) -> Floats:
     """Share of the positive windows whose score is above the lowest threshold that at most 1 % of the negatives are
     above. draws: (R, E) how often each episode counts -> (R,); NaN where either is absent."""
     levels = -np.unique(-score[negative])  # a threshold is just above a clean window's score; the highest first
-    levels = levels[: max(64, int(_TAIL * len(levels)))]
+    if len(levels) > _LEVELS:
+        levels = levels[np.linspace(0, len(levels) - 1, _LEVELS).astype(int)]
     false, true = (np.zeros((draws.shape[1], len(levels) + 2)) for _ in range(2))
     # at level k, what scores more than levels[k] counts: a clean window from the level after its own on
     np.add.at(false, (cluster[negative], np.searchsorted(-levels, -score[negative], side="left") + 1), 1.0)
@@ -153,7 +172,7 @@ def true_positive_rates(
     rates = np.empty(len(draws))
     step = max(1, (1 << 22) // len(levels))
     for start in range(0, len(draws), step):
-        counts = draws[start : start + step]
+        counts = draws[start : start + step].astype(np.float64)
         alarms_false, alarms_true = (np.cumsum(counts @ side[:, : len(levels)], axis=1) for side in (false, true))
         all_false, all_true = (counts @ one for one in windows)
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -40,6 +40,8 @@ class Answers:
     test: Probabilities
     without: dict[str, Probabilities]
     channels: dict[str, ChannelWorth]
+    blind: NDArray[np.bool_]
+    """(N,): of no source but netflow anything was observed, so that the agent decides nothing, as on the edge."""
     curves: Curves
     cost: Cost
     settings: dict[str, float]
@@ -58,6 +60,7 @@ def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
         test=model.predict_side(test),
         without=without_sources(model, test, job.channels) if closer else {},
         channels=shuffled_channels(model, test, job.channels, job.seed) if closer else {},
+        blind=blind_windows(test, job.channels),
         curves=read_curves(checkpoint_of(job, out)),
         cost=model.cost(),
         settings=stamp_of(job, opened, split).settings,
@@ -74,6 +77,14 @@ def rows_of(channels: Sequence[str], shape: tuple[int, ...], wanted: Callable[[s
 def source_of(channel: str) -> str:
     """`proc` of `proc.rss`."""
     return channel.partition(".")[0]
+
+
+def blind_windows(test: Side, channels: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Windows of which the agent would see nothing (`edge.detect`): (N,)."""
+    sampled = rows_of(channels, test.shape, lambda channel: source_of(channel) != "netflow")
+    if not len(sampled):
+        return np.zeros(len(test), np.bool_)
+    return np.concatenate([np.isnan(x[:, sampled]).reshape(len(x), -1).all(axis=1) for x in test.parts()])
 
 
 def without_sources(model: Model, test: Side, channels: tuple[str, ...]) -> dict[str, Probabilities]:

@@ -15,6 +15,7 @@ Labels = NDArray[np.int64]
 BINS = 15
 """As in Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
 HOTTEST = 20.0
+SUREST = 0.99
 UNDECIDED = 0.1
 """Share of the validation windows that the agent leaves undecided."""
 CURVE_POINTS = 101
@@ -62,8 +63,10 @@ def reliability(p: Probabilities, y: Labels) -> list[tuple[int, float, float]]:
 
 
 def chosen_threshold(validation: Probabilities) -> float:
-    """The calibrated confidence that all but a tenth of the validation windows reach."""
-    return round(float(np.quantile(validation.max(axis=1), UNDECIDED, method="lower")), 4)
+    """The calibrated confidence that nine of ten validation windows reach at least; never so near 1 that only what is
+    certain would be decided."""
+    reached = float(np.quantile(validation.max(axis=1), UNDECIDED, method="lower"))
+    return min(SUREST, float(np.floor(reached * 1e4)) / 1e4)
 
 
 def abstention(test: Probabilities, y: Labels, threshold: float) -> Abstention:
@@ -76,7 +79,7 @@ def abstention(test: Probabilities, y: Labels, threshold: float) -> Abstention:
     return Abstention(
         threshold=threshold,
         coverage=float(kept.mean()),
-        risk=float(wrong[kept].mean()) if kept.any() else 0.0,
+        risk=float(wrong[kept].mean()) if kept.any() else None,
         risk_all=float(wrong.mean()),
         area=float(risk.mean()),
         curve=[((int(i) + 1) / len(y), float(risk[i])) for i in at],

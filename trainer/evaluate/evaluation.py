@@ -71,6 +71,8 @@ def evaluate(fits: Fits, out: Path, engine: Engine) -> Evaluation:
         schema_hash=dataset.schema.hash,
         dataset_digest=dataset.digest,
         classes=list(dataset.classes),
+        arrays=all(channel.kind == "given" for channel in dataset.schema.channels),
+        timed=_timed(ids, dataset),
         episodes=len(set(ids.episode_id)),
         windows=len(dataset),
         left_out=fits.left_out,
@@ -82,6 +84,11 @@ def evaluate(fits: Fits, out: Path, engine: Engine) -> Evaluation:
     )
     save_evaluation(evaluation, out)
     return evaluation
+
+
+def _timed(ids: Samples, dataset: Dataset) -> bool:
+    """Whether windows have times of their own; arrays without any are numbered from 0."""
+    return bool(ids.centre_ns.min() != dataset.schema.window_ns // 2)
 
 
 def _of_recipe(
@@ -128,7 +135,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
     threshold = chosen_threshold(scores.calibrated(mine.validation, temperature))
     believed = scores.calibrated(p, temperature)
     infection = speaks_of_infection(classes)
-    sure = np.where(believed.max(axis=1) >= threshold, decided, -1)
+    sure = np.where((believed.max(axis=1) >= threshold) & ~mine.blind, decided, -1)
     variants = {j.variant: answers[j.name] for j in fits.jobs if j.recipe == job.recipe and j.title == job.title}
     steady = variants.get(STEADY)
     validation = ground.validation

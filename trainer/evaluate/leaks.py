@@ -7,9 +7,9 @@ alone and on each such channel alone, and names those that explain a score.
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,37 +71,44 @@ def time_correlations(dataset: Dataset, split: Split) -> dict[str, float]:
 
 
 def _some(episodes: tuple[str, ...], split: Split) -> tuple[str, ...]:
-    """As many of some episodes, evenly spaced, as a quick model needs."""
+    """As many whole episodes, evenly spaced, as hold the windows that a quick look needs."""
     per_episode = split.sides["train"].windows / max(1, split.sides["train"].episodes)
     wanted = max(8, int(_SAMPLE / max(1.0, per_episode)))
     return episodes if len(episodes) <= wanted else episodes[:: -(-len(episodes) // wanted)]
 
 
+def _thinned(side: Side) -> Side:
+    """A side in memory with at most so many windows as a quick model needs, evenly spaced in each class."""
+    if len(side) <= _SAMPLE:
+        return replace(side, windows=side.at(np.arange(len(side))))
+    most = _SAMPLE // len(side.classes)
+    of_class = [np.flatnonzero(side.y == label) for label in range(len(side.classes))]
+    rows = np.sort(np.concatenate([at[:: -(-len(at) // most)] for at in of_class if len(at)]))
+    return Side(side.ids.at(rows), side.classes, side.at(rows))
+
+
 def check(dataset: Dataset, split: Split, best: tuple[str, float], resampled: Resampled, seed: int) -> Leaks:
     """All of it. best: the title and macro F1 of the model that leads."""
-    classes = len(dataset.classes)
+    everything = dataset.schema.channel_ids
     train, validation = (
-        side_of(dataset, "summary", dataset.schema.channel_ids, _some(some, split))
+        _thinned(with_elapsed(side_of(dataset, "summary", everything, some)))
         for some in (split.train, split.validation)
     )
-    test = side_of(dataset, "summary", dataset.schema.channel_ids, split.test)
+    test = dataset.load_ids().of(split.test)
 
-    def alone(columns: list[NDArray[np.float32]]) -> Interval:
-        sides = [
-            dataclasses.replace(side, windows=x) for side, x in zip((train, validation, test), columns, strict=True)
-        ]
-        model = Gbt().fit(sides[0], sides[1], FitSettings(seed=seed, quick=True)).model
-        assert model is not None
-        return resampled.macro_f1(test.y, model.predict_side(sides[2]).argmax(axis=1), classes)
+    def alone(columns: Callable[[Side], NDArray[np.float32]], tested: NDArray[np.float32]) -> Interval:
+        sides = [replace(side, windows=columns(side)) for side in (train, validation)]
+        decided = _quick_gbt([*sides, Side(test, dataset.classes, tested)], seed)
+        return resampled.macro_f1(test.y, decided, len(dataset.classes))
 
-    elapsed = alone([elapsed_s(side.ids)[:, None] for side in (train, validation, test)])
+    elapsed = alone(lambda side: side.ids.x, elapsed_s(test)[:, None])
     correlation = time_correlations(dataset, split)
     width = len(dataset.schema.statistics)
     creeping = []
-    whole = [side.at(np.arange(len(side))) for side in (train, validation, test)]
     for channel, why in suspects(dataset, split).items():
-        at = dataset.schema.channel_ids.index(channel) * width
-        found = alone([x[:, at : at + width] for x in whole])
+        at = everything.index(channel) * width
+        one = side_of(dataset, "summary", (channel,), split.test)
+        found = alone(lambda side, at=at: _held(side)[:, at : at + width], np.concatenate(list(one.parts())))  # type: ignore[misc]
         creeping.append(Creeping(channel=channel, why=why, correlation=correlation.get(channel), alone=found))
     creeping.sort(key=lambda one: -one.alone.value)
     hosts = sorted(set(train.ids.host_id) | set(validation.ids.host_id))
@@ -114,11 +121,21 @@ def check(dataset: Dataset, split: Split, best: tuple[str, float], resampled: Re
     )
 
 
+def _held(side: Side) -> NDArray[np.float32]:
+    assert isinstance(side.windows, np.ndarray)
+    return side.windows
+
+
 def _quick_gbt(sides: Sequence[Side], seed: int) -> NDArray[np.int64]:
     """What a quick gbt, fitted to the first side and stopped by the second, decides of the third: (N,)."""
     model = Gbt().fit(sides[0], sides[1], FitSettings(seed=seed, quick=True)).model
     assert model is not None
     return np.asarray(model.predict_side(sides[2]).argmax(axis=1))
+
+
+def with_elapsed(side: Side) -> Side:
+    """The side, its ids' `x` being the time since the start, (N, 1)."""
+    return replace(side, ids=replace(side.ids, x=elapsed_s(side.ids)[:, None]))
 
 
 def elapsed_s(ids: Samples) -> NDArray[np.float32]:
@@ -134,7 +151,7 @@ def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) 
 
     None where some host has too few episodes to be told by others of its own.
     """
-    x = np.concatenate([side.at(np.arange(len(side))) for side in (train, validation)])
+    x = np.concatenate([_held(side) for side in (train, validation)])
     ids = [
         np.concatenate([getattr(side.ids, name) for side in (train, validation)]) for name in ("host_id", "episode_id")
     ]

@@ -39,13 +39,13 @@ class Calibration(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Abstention(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Below `threshold` of calibrated confidence the agent decides nothing; chosen on validation.
 
-    coverage, risk: share of the held-out windows that are decided, and share of those decided wrongly; `risk_all`
-    without abstaining. curve: (coverage, risk) from the surest windows on; area: under it.
+    coverage, risk: share of the held-out windows that are decided, and share of those decided wrongly (None where none
+    is); `risk_all` without abstaining. curve: (coverage, risk) from the surest windows on; area: under it.
     """
 
     threshold: float
     coverage: float
-    risk: float
+    risk: float | None
     risk_all: float
     area: float
     curve: list[tuple[float, float]]
@@ -179,6 +179,10 @@ class Evaluation(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True)
     schema_hash: str
     dataset_digest: str
     classes: list[str]
+    arrays: bool
+    """Windows that were made elsewhere (`write_dataset`), not extracted from recordings."""
+    timed: bool
+    """Whether windows have times; without, "elapsed time" is a window's number within its episode."""
     episodes: int
     windows: int
     left_out: dict[str, int]

@@ -6,7 +6,7 @@ bootstrap; Davison and Hinkley, Bootstrap Methods, 1997, section 3.8). Sharing t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,9 @@ from edge import scores
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 REPLICATES = 10_000
-_DRAWS = 50_000_000
-"""More than so many are not held at once: above 5,000 episodes, there are fewer resamples (1,000 at least)."""
+_BYTES = 500_000_000
+"""More draws are not held at once: above 50,000 episodes, there are fewer resamples (1,000 at least)."""
+_AT_ONCE = 1 << 22
 
 
 class Resampled:
@@ -27,13 +28,20 @@ class Resampled:
     def __init__(self, episode_id: NDArray[np.object_], seed: int, replicates: int = REPLICATES) -> None:
         names, inverse = np.unique(episode_id.astype(str), return_inverse=True)
         self.episodes, self.cluster = len(names), inverse.astype(np.int64)
-        replicates = min(replicates, max(1000, _DRAWS // self.episodes))
+        replicates = min(replicates, max(1000, _BYTES // self.episodes))
         self.draws = scores.draws(self.episodes, seed=seed, replicates=replicates)
+
+    def some_at_a_time(self) -> Iterator[Floats]:
+        """The draws as float64, some resamples after the other."""
+        rows = max(1, _AT_ONCE // self.episodes)
+        for start in range(0, len(self.draws), rows):
+            yield self.draws[start : start + rows].astype(np.float64)
 
     def total(self, by_episode: Ints | Floats) -> Floats:
         """(E, …) of what each episode adds -> (R, …), the sums of every resample."""
         flat = by_episode.reshape(self.episodes, -1).astype(np.float64)
-        return (self.draws @ flat).reshape(len(self.draws), *by_episode.shape[1:])
+        sums = [draws @ flat for draws in self.some_at_a_time()]
+        return np.asarray(np.concatenate(sums)).reshape(len(self.draws), *by_episode.shape[1:])
 
     def confusions(self, truth: Ints, decided: Ints, classes: int) -> Ints:
         """(E, K, K)."""

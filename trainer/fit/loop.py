@@ -95,7 +95,7 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
     guard = Guard(batches)
     fault = None
     try:
-        if first < epochs:
+        if first < epochs and keeper.waited < stopper.patience:
             net.fit(
                 batches.epochs(first, epochs),
                 steps_per_epoch=len(batches),
@@ -109,8 +109,8 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
     except DivergedError as error:
         fault = error
     curves = keeper.curves()
-    if stopper.best_weights is not None:
-        net.set_weights(stopper.best_weights)
+    if keeper.best_weights is not None:
+        net.set_weights(keeper.best_weights)
     keeper.forget()
     return curves, fault
 

@@ -66,6 +66,17 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
         self._progress, self._best = progress, best
         return progress.epochs
 
+    @property
+    def waited(self) -> int:
+        """Epochs without a better one, up to now."""
+        return self._progress.wait
+
+    @property
+    def best_weights(self) -> list[Any] | None:
+        """Of the best epoch, this run's or an earlier one's."""
+        found: list[Any] | None = self._stopper.best_weights
+        return self._best if found is None else found
+
     def on_train_begin(self, logs: Any = None) -> None:  # noqa: ARG002 # keras names it
         if self._progress.epochs:
             stopper, progress = self._stopper, self._progress

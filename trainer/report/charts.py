@@ -172,7 +172,8 @@ def risk_coverage(models: Sequence[ModelRecord]) -> str:
                 found = model.abstention
                 coverage, risk = np.array(found.curve).T
                 axes.plot(coverage, risk, linewidth=1.2, label=model.threat_model, **_look(i))
-                axes.plot(found.coverage, found.risk, MARKERS[i], color=COLOURS[i], markersize=5)
+                if found.risk is not None:
+                    axes.plot(found.coverage, found.risk, MARKERS[i], color=COLOURS[i], markersize=5)
             axes.set_xlim(0, 1)
             axes.set_ylim(bottom=0)
             axes.set_xlabel("coverage")

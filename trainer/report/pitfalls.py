@@ -47,22 +47,16 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
             if pure
             else ""
         )
-        + " Labels mark when a phase was commanded, not when its effects fade.",
+        + ("" if evaluation.arrays else " Labels mark when a phase was commanded, not when its effects fade."),
     )
     yield Answer(
         "P3 Data snooping",
         True,
         f"Split by whole episodes ({split.recipe}); normalisation, early stopping, temperatures, thresholds"
         + (" and settings" if evaluation.tuned else "")
-        + " come from the training and validation sides; channels that creep are named by the training side. A "
-        "window holds"
-        " only what had arrived by its end and settling time."
-        + (
-            f" {len(split.seen_samples)} samples of the test side were also learned from, elsewhere: what is new is the"
-            " host, not the variant."
-            if split.seen_samples
-            else ""
-        ),
+        + " come from the training and validation sides; channels that creep are named by the training side."
+        + ("" if evaluation.arrays else " A window holds only what had arrived by its end and settling time.")
+        + _seen(recipe),
     )
     elapsed = leaks.elapsed_time_alone
     explained = bool(leaks.warnings)
@@ -80,11 +74,22 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
     )
     yield Answer(
         "P5 Biased parameter selection",
-        True,
-        ("Settings were tried on validation alone" if evaluation.tuned else "Settings are the defaults, not tried here")
-        + "; the held-out side was looked at once, after all fits. The leaderboard's order is by that side, so its "
-        "first"
-        " line is a little too good.",
+        True if evaluation.tuned or evaluation.arrays else None,
+        (
+            "Settings were tried on validation alone, recipe by recipe."
+            if evaluation.tuned
+            else "Settings are the defaults, not tried here."
+        )
+        + (
+            ""
+            if evaluation.arrays
+            else " The defaults themselves were developed on the recordings that come with the project, each of "
+            "their hosts"
+            " held out in turn: on those, scores are a little too good."
+        )
+        + " The held-out side was looked at once, after all fits; the leaderboard's order is by it, so its first "
+        "line is a"
+        " little too good.",
     )
     simple = next((model for model in recipe.models if model.architecture == "gbt"), None)
     yield Answer(
@@ -126,9 +131,9 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
     )
     yield Answer(
         "P9 Lab-only evaluation",
-        False if best.detection else None,
+        None if evaluation.arrays else False,
         "Whether these recordings are like the field, only those who made them can say."
-        if best.detection is None
+        if evaluation.arrays
         else "All recordings are of one kind of lab, replayed through the agent's own extraction. Nothing here was "
         "measured on"
         " guests in the field.",
@@ -140,3 +145,12 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
         "forge."
         " No adversary who knows the model and hides from it was tried.",
     )
+
+
+def _seen(recipe: RecipeRecord) -> str:
+    """What of the test side was learned from elsewhere."""
+    seen = recipe.split.seen_samples
+    if not seen or recipe.split.recipe == "held_out_sample":
+        return ""
+    what = {"held_out_host": "host", "held_out_time": "time"}[recipe.split.recipe]
+    return f" {len(seen)} samples of the test side were also learned from: what is new is the {what}, not the variant."
