@@ -109,9 +109,9 @@ def write_bundle(path: Path, manifest: BundleManifest, members: dict[str, bytes]
 
 
 def read_bundle(
-    path: Path, *, schema: FeatureSchema, trust: TrustedKeys | None, allow_unsigned: bool = False
+    path: Path, *, schema: FeatureSchema | None, trust: TrustedKeys | None, allow_unsigned: bool = False
 ) -> Bundle:
-    """Read and verify a bundle, before anything in it is used.
+    """Read and verify a bundle, before anything in it is used. schema: None to look at one of any feature schema.
 
     Raises `MissingError`, `TornError`, `BundleError`, `DigestError`, `UnsignedError`, `UntrustedKeyError`,
     `SchemaMismatchError`.
@@ -141,7 +141,8 @@ def read_bundle(
             raise BundleError(
                 path, f"no member {artifact.member} for {artifact.runtime}", expected="every artifact", remedy=_REDO
             )
-    require_schema(manifest.schema_hash, schema, f"bundle {manifest.name}")
+    if schema is not None:
+        require_schema(manifest.schema_hash, schema, f"bundle {manifest.name}")
     return Bundle(path=path, manifest=manifest, digest=sha256(head), members=files, key=key)
 
 

@@ -7,6 +7,7 @@ was stopped goes on; each trial's proposal is seeded by its number, so that it g
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,10 +44,8 @@ def tuned_settings(
     jobs: Sequence[Job], search: Search, dataset: Path, out: Path, engine: Engine
 ) -> dict[str, dict[str, float]]:
     """The best settings per study, also written to `tuning/<study>.json`. Raises `ConfigError`, `WorkError`."""
-    try:
-        import optuna  # noqa: F401
-    except ModuleNotFoundError:
-        raise ConfigError("--tune", "no package optuna", expected="Optuna", remedy="install phasewatch[tune]") from None
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError("--tune", "no package optuna", expected="Optuna", remedy="install phasewatch[tune]")
     found = work.run_all(
         "tune",
         work.study(search, dataset, out),

@@ -30,7 +30,12 @@ from trainer.fit.loop import Loop, fit_net, precision
 
 RATE = Knob(name="rate", default=2e-3, low=2e-4, high=1e-2, log=True)
 DECAY = Knob(name="decay", default=1e-3, low=1e-5, high=1e-1, log=True)
-DROPOUT = Knob(name="dropout", default=0.2, low=0.0, high=0.5)
+TENSOR_KNOBS = (
+    RATE,
+    DECAY,
+    Knob(name="dropout", default=0.2, low=0.0, high=0.5),
+    Knob(name="width", default=32, low=8, high=64, log=True, whole=True),
+)
 _SHAPE, _WEIGHTS = "net.json", "weights.npz"
 
 

@@ -6,9 +6,9 @@ from typing import Any, final
 
 import keras
 
-from trainer.architectures.base import Knob, Settings
+from trainer.architectures.base import Settings
 from trainer.architectures.inputs import Normal, decided, over_time, patches
-from trainer.architectures.net import DECAY, DROPOUT, RATE, Net
+from trainer.architectures.net import TENSOR_KNOBS, Net
 
 HEADS = 2
 
@@ -32,7 +32,7 @@ class Transformer(Net):
     name = "transformer"
     view = "tensor"
     version = 1
-    knobs = (RATE, DECAY, DROPOUT, Knob(name="width", default=32, low=8, high=64, log=True, whole=True))
+    knobs = TENSOR_KNOBS
 
     def build(self, shape: tuple[int, ...], classes: int, normal: Normal, settings: Settings) -> keras.Model:
         """(B, C, T) -> (B, K)."""

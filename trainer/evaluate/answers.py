@@ -5,7 +5,7 @@ All that needs the model happens here, once, on whatever worker; scores are made
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,10 +67,10 @@ def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
     )
 
 
-def rows_of(channels: Sequence[str], shape: tuple[int, ...], wanted: Callable[[str], bool]) -> NDArray[np.intp]:
+def rows_of(wanted: Collection[str], channels: Sequence[str], shape: tuple[int, ...]) -> NDArray[np.intp]:
     """Where some channels are on a window's first axis: one row of a tensor, six columns of a summary."""
     width = shape[0] // len(channels)
-    at = np.array([i for i, channel in enumerate(channels) if wanted(channel)], np.intp)
+    at = np.array([i for i, channel in enumerate(channels) if channel in wanted], np.intp)
     return (at[:, None] * width + np.arange(width)).ravel()
 
 
@@ -81,7 +81,7 @@ def source_of(channel: str) -> str:
 
 def blind_windows(test: Side, channels: tuple[str, ...]) -> NDArray[np.bool_]:
     """Windows of which the agent would see nothing (`edge.detect`): (N,)."""
-    sampled = rows_of(channels, test.shape, lambda channel: source_of(channel) != "netflow")
+    sampled = rows_of([channel for channel in channels if source_of(channel) != "netflow"], channels, test.shape)
     if not len(sampled):
         return np.zeros(len(test), np.bool_)
     return np.concatenate([np.isnan(x[:, sampled]).reshape(len(x), -1).all(axis=1) for x in test.parts()])
@@ -92,7 +92,7 @@ def without_sources(model: Model, test: Side, channels: tuple[str, ...]) -> dict
     sources = list(dict.fromkeys(map(source_of, channels)))
     found: dict[str, Probabilities] = {}
     for source in sources if len(sources) > 1 else ():
-        gone = rows_of(channels, test.shape, lambda channel, s=source: source_of(channel) == s)  # type: ignore[misc]
+        gone = rows_of([channel for channel in channels if source_of(channel) == source], channels, test.shape)
         parts = []
         for x in test.parts():
             blind = x.copy()
@@ -112,7 +112,7 @@ def shuffled_channels(model: Model, test: Side, channels: tuple[str, ...], seed:
     repeats = max(2, REPEATS_TOTAL // len(x))
     found = {}
     for channel in channels:
-        at = rows_of(channels, test.shape, channel.__eq__)
+        at = rows_of([channel], channels, test.shape)
         falls = []
         for _ in range(repeats):
             mixed = x.copy()

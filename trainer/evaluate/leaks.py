@@ -8,7 +8,7 @@ alone and on each such channel alone, and names those that explain a score.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -96,19 +96,22 @@ def check(dataset: Dataset, split: Split, best: tuple[str, float], resampled: Re
     )
     test = dataset.load_ids().of(split.test)
 
-    def alone(columns: Callable[[Side], NDArray[np.float32]], tested: NDArray[np.float32]) -> Interval:
-        sides = [replace(side, windows=columns(side)) for side in (train, validation)]
-        decided = _quick_gbt([*sides, Side(test, dataset.classes, tested)], seed)
+    whole = (train, validation, Side(test, dataset.classes, test.x))
+
+    def alone(columns: Sequence[NDArray[np.float32]]) -> Interval:
+        sides = [replace(side, windows=x) for side, x in zip(whole, columns, strict=True)]
+        decided = _quick_gbt(sides, seed)
         return resampled.macro_f1(test.y, decided, len(dataset.classes))
 
-    elapsed = alone(lambda side: side.ids.x, elapsed_s(test)[:, None])
+    elapsed = alone([train.ids.x, validation.ids.x, elapsed_s(test)[:, None]])
     correlation = time_correlations(dataset, split)
     width = len(dataset.schema.statistics)
     creeping = []
     for channel, why in suspects(dataset, split).items():
         at = everything.index(channel) * width
         one = side_of(dataset, "summary", (channel,), split.test)
-        found = alone(lambda side, at=at: _held(side)[:, at : at + width], np.concatenate(list(one.parts())))  # type: ignore[misc]
+        columns = [_held(side)[:, at : at + width] for side in (train, validation)]
+        found = alone([*columns, np.concatenate(list(one.parts()))])
         creeping.append(Creeping(channel=channel, why=why, correlation=correlation.get(channel), alone=found))
     creeping.sort(key=lambda one: -one.alone.value)
     hosts = sorted(set(train.ids.host_id) | set(validation.ids.host_id))

@@ -187,17 +187,21 @@ def delays(models: Sequence[ModelRecord]) -> str:
     """Share of the onsets that have been noticed after so many seconds. What never reaches 1 missed some."""
     with mpl.rc_context(STYLE):
         figure, panels = _by_architecture([model for model in models if model.alarms and model.alarms.onsets])
+        longest = max(
+            (model.alarms.delays_s[-1] for model in models if model.alarms and model.alarms.delays_s), default=1
+        )
         for axes, some in panels:
             for i, model in enumerate(some):
                 assert model.alarms is not None
                 share = np.arange(1, len(model.alarms.delays_s) + 1) / model.alarms.onsets
-                seconds = [0, *model.alarms.delays_s]
-                axes.step(seconds, [0, *share], where="post", linewidth=1.4, label=model.threat_model, **_look(i))
+                seconds = [0, *model.alarms.delays_s, 1.1 * longest]
+                heights = [0, *share, share[-1] if len(share) else 0]
+                axes.step(seconds, heights, where="post", linewidth=1.4, label=model.threat_model, **_look(i))
             axes.set_ylim(0, 1.02)
-            axes.set_xlim(left=0)
+            axes.set_xlim(0, max(1.0, 1.1 * longest))
             axes.set_xlabel("seconds from onset to alarm")
             axes.set_ylabel("share of onsets")
-            axes.legend(frameon=False, fontsize=8, loc="lower right")
+            axes.legend(frameon=False, fontsize=8, loc="upper left")
         figure.tight_layout()
         return svg(figure)
 
