@@ -19,10 +19,12 @@ from trainer.corpus.extract import Extraction, extract_store
 from trainer.corpus.legacy import is_legacy
 from trainer.engine import Engine, engine
 from trainer.evaluate.evaluation import evaluate
+from trainer.evaluate.stored import kept_evaluation
 from trainer.experiment import fit_models, split_all
 from trainer.index import Index
 from trainer.pack import Label
 from trainer.plan import BuildPlan, require_views
+from trainer.progress import say
 from trainer.release import release
 from trainer.report.page import write_report
 
@@ -34,7 +36,11 @@ def build(plan: BuildPlan) -> Index:
         dataset = _dataset(plan, made)
         splits = split_all(dataset, plan.fit)
         fits = fit_models(dataset, splits, plan.fit, made)
-        evaluation = evaluate(fits, out, made)
+        evaluation = kept_evaluation(fits, out)
+        if evaluation is None:
+            evaluation = evaluate(fits, out, made)
+        else:
+            say("evaluate: kept from an earlier run")
         write_report(evaluation, out)
 
         split = splits[fits.recipes[0]]

@@ -12,7 +12,7 @@ import msgspec
 from contracts.channels import view_of
 from contracts.errors import DatasetError, DigestError
 from contracts.phases import ThreatModel
-from contracts.telemetry.storage import read_file, write_file
+from contracts.telemetry.storage import read_file, sha256, write_file
 from trainer.corpus.dataset import Dataset, open_dataset
 from trainer.jobs import FULL, STEADY, Job, split_path
 from trainer.progress import say
@@ -36,6 +36,11 @@ class Fits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     tuned: bool
     left_out: dict[str, int]
     jobs: tuple[Job, ...]
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that decides the models, and so their scores."""
+        return sha256(msgspec.json.encode(msgspec.structs.replace(self, command="", dataset=""), order="sorted"))
 
     def wanted(self, recipe: str, variant: str = FULL, seed: int | None = None) -> list[Job]:
         """Jobs of a recipe; of the first seed, or of any other."""

@@ -125,7 +125,7 @@ def test_predict_bears_what_was_not_observed(case: tuple[Architecture, Fitted, S
     assert np.isfinite(p).all()
     np.testing.assert_allclose(p.sum(axis=1), 1, atol=1e-5)
     if missing in ("some", "a channel"):
-        assert (p.argmax(axis=1) == case[2].y).mean() > 0.6
+        assert (p.argmax(axis=1) == case[2].y).mean() > 0.45  # a third by chance
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)

@@ -66,6 +66,7 @@ def evaluate(fits: Fits, out: Path, engine: Engine) -> Evaluation:
     ids = dataset.load_ids()
     recipes = [_of_recipe(fits, recipe, dataset, ids, splits[recipe], answers, out) for recipe in fits.recipes]
     evaluation = Evaluation(
+        fits=fits.digest,
         command=fits.command,
         versions=library_versions(),
         schema_hash=dataset.schema.hash,

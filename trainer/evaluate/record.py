@@ -174,6 +174,8 @@ class Evaluation(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`evaluation.json`."""
 
     format: str = "phasewatch evaluation 1"
+    fits: str
+    """Digest of the fits (`Fits.digest`) that were judged."""
     command: str
     versions: dict[str, str]
     schema_hash: str

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.errors import DatasetError
+from contracts.errors import DatasetError, MissingError
 from contracts.telemetry.storage import read_file, write_file
 from trainer.evaluate.record import Evaluation
+from trainer.fits import Fits
+from trainer.versions import library_versions
 
 EVALUATION = "evaluation.json"
 
@@ -16,6 +18,16 @@ EVALUATION = "evaluation.json"
 def save_evaluation(evaluation: Evaluation, out: Path) -> None:
     """Raises `StorageError`."""
     write_file(out / EVALUATION, msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
+
+
+def kept_evaluation(fits: Fits, out: Path) -> Evaluation | None:
+    """The evaluation of the same fits by the same versions that an earlier run left, if it did."""
+    try:
+        found = load_evaluation(out)
+    except (MissingError, DatasetError):
+        return None
+    same = found.fits == fits.digest and found.versions == library_versions()
+    return msgspec.structs.replace(found, command=fits.command) if same else None
 
 
 def load_evaluation(out: Path) -> Evaluation:
