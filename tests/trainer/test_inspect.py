@@ -32,7 +32,7 @@ def test_inspect_shows_a_person_what_a_bundle_is(built: Build) -> None:
         "held out       lab-q35-2 (held_out_host)",
         "elapsed time   alone reaches 0.",
         "never tested   scan-and-dial",
-        "made with      phasewatch ",
+        "made with      keras ",
     ):
         assert words in done.stdout, words
 
