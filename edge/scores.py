@@ -45,6 +45,11 @@ def macro_f1(confusion: Ints | Floats) -> Floats:
     return np.asarray(np.where(seen, f1, 0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1))
 
 
+def macro_f1_of(truth: Ints, decided: Ints, classes: int) -> float:
+    """Macro F1 of all windows together: (N,), (N,) -> one number."""
+    return float(macro_f1(confusions(truth, decided, np.zeros(len(truth), np.int64), classes)[0]))
+
+
 def draws(clusters: int, *, seed: int, replicates: int) -> NDArray[np.uint8]:
     """How often each cluster is drawn in each resample: (replicates, clusters) uint8, as one cluster of very many is
     never drawn 255 times."""

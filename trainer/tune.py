@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from contracts.errors import ConfigError
 from contracts.telemetry.storage import sha256, write_file
@@ -102,8 +101,7 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
             over = [cost.bytes / search.max_bytes - 1, cost.operations / search.max_operations - 1]
             trial.set_user_attr("over", over)
             decided = fitted.model.predict_side(validation).argmax(axis=1)
-            one = np.zeros(len(decided), np.int64)
-            return float(scores.macro_f1(scores.confusions(validation.y, decided, one, len(opened.classes))[0]))
+            return scores.macro_f1_of(validation.y, decided, len(opened.classes))
 
         study, defaults = study_for(0), {knob.name: knob.default for knob in architecture.knobs}
         if not any(trial.params == defaults for trial in _finished(study)):

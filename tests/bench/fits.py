@@ -10,7 +10,6 @@ import numpy as np
 
 from contracts.channels import view_of
 from trainer.architectures import FitSettings
-from trainer.architectures.base import class_weights
 from trainer.architectures.gbt import PATIENCE, ROUNDS, Gbt
 from trainer.architectures.inputs import Normal
 from trainer.architectures.net import Net
@@ -100,8 +99,7 @@ def bench_trees(out: Path) -> None:
 
     def bare() -> None:
         learned, held = (
-            xgb.DMatrix(side.windows, side.y, weight=class_weights(side.y, len(side.classes)))
-            for side in (train, validation)
+            xgb.DMatrix(side.windows, side.y, weight=side.class_weights[side.y]) for side in (train, validation)
         )
         xgb.train(
             Gbt().parameters(settings, len(train.classes), len(train)),

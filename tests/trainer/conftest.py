@@ -13,12 +13,16 @@ from trainer.corpus.dataset import Dataset
 from trainer.corpus.extract import Extraction, extract_store
 from trainer.corpus.samples import Samples
 from trainer.engine import engine
+from trainer.tensorflow import prepare
 
 
 def extracted(store: Path, out: Path, schema: FeatureSchema, workers: int = 1, **options: Any) -> Dataset:
     """A store's dataset."""
     with engine(workers) as made:
         return extract_store(Extraction(store=store, out=out, schema=schema, **options), made)
+
+
+prepare()  # before a test module imports Keras: its settings are read when TensorFlow is loaded
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from contracts.channels import Channel
+from trainer.architectures.base import Architecture
 from trainer.corpus.arrays import write_dataset
 from trainer.corpus.dataset import Dataset
+from trainer.corpus.side import Side, side_of
 
 CLASSES = ("walking", "sitting", "lying")
 CHANNELS = (
@@ -51,3 +53,12 @@ def motion_set(path: Path, **options: Any) -> Dataset:
     """Written."""
     given = motion(**options)
     return write_dataset(path, given.pop("X"), given.pop("mask"), given.pop("y"), **given)
+
+
+def sides(dataset: Dataset, architecture: Architecture, **options: Any) -> tuple[Side, Side]:
+    """Train and validation by people, as an architecture sees them."""
+    people, channels = [f"walk-{i}" for i in range(12)], dataset.schema.channel_ids
+    train, validation = (
+        side_of(dataset, architecture.view, channels, some, **options) for some in (people[:8], people[8:])
+    )
+    return train, validation

@@ -13,15 +13,11 @@ from numpy.typing import NDArray
 from contracts.errors import ConfigError, DatasetError
 from contracts.phases import ThreatModel
 from tests.trainer.sets import CHANNELS, CLASSES, motion_set
-from trainer.tensorflow import prepare
-
-prepare()
-
-from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model  # noqa: E402 # TensorFlow first
-from trainer.architectures.base import Fitted  # noqa: E402
-from trainer.corpus.dataset import Dataset  # noqa: E402
-from trainer.corpus.samples import Samples  # noqa: E402
-from trainer.corpus.side import Side, side_of  # noqa: E402
+from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model
+from trainer.architectures.base import Fitted
+from trainer.corpus.dataset import Dataset
+from trainer.corpus.samples import Samples
+from trainer.corpus.side import Side, side_of
 
 Floats = NDArray[np.float32]
 IDS = tuple(channel.id for channel in CHANNELS)

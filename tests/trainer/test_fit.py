@@ -11,31 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
+import keras
 import numpy as np
 import pytest
+from keras import mixed_precision
 
-from contracts.errors import DatasetError, StorageError
-from tests.trainer.sets import CHANNELS, motion_set
-from trainer.tensorflow import prepare
-
-prepare()
-
-import keras  # noqa: E402 # TensorFlow is prepared first
-from keras import mixed_precision  # noqa: E402
-
-from trainer.architectures import Architecture, FitSettings, architecture_named  # noqa: E402
-from trainer.architectures.base import Fitted  # noqa: E402
-from trainer.architectures.inputs import Normal  # noqa: E402
-from trainer.architectures.net import NetModel  # noqa: E402
-from trainer.checkpoint import Stamp, load_checkpoint, save_checkpoint  # noqa: E402
-from trainer.corpus.dataset import Dataset  # noqa: E402
-from trainer.corpus.lazy import LazyWindows  # noqa: E402
-from trainer.corpus.side import Side, side_of  # noqa: E402
-from trainer.fit import loop as loops  # noqa: E402
-from trainer.fit import state  # noqa: E402
-from trainer.fit.batches import Batches, batch_size  # noqa: E402
-from trainer.fit.guard import first_layer_out_of_numbers  # noqa: E402
+from contracts.errors import DatasetError
+from tests.trainer.sets import CHANNELS, motion_set, sides
+from trainer.architectures import FitSettings, architecture_named
+from trainer.architectures.base import Fitted
+from trainer.architectures.inputs import Normal
+from trainer.architectures.net import NetModel
+from trainer.corpus.dataset import Dataset
+from trainer.corpus.lazy import LazyWindows
+from trainer.corpus.side import side_of
+from trainer.fit import loop as loops
+from trainer.fit import state
+from trainer.fit.batches import Batches, batch_size
+from trainer.fit.guard import first_layer_out_of_numbers
 
 IDS = tuple(channel.id for channel in CHANNELS)
 ROOT = Path(__file__).parents[2]
@@ -58,12 +51,6 @@ def short() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def motion(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return motion_set(tmp_path_factory.mktemp("motion") / "set", windows=180)
-
-
-def sides(dataset: Dataset, architecture: Architecture, **options: Any) -> tuple[Side, Side]:
-    people = [f"walk-{i}" for i in range(12)]
-    train, validation = (side_of(dataset, architecture.view, IDS, some, **options) for some in (people[:8], people[8:]))
-    return train, validation
 
 
 def weights_of(fitted: Fitted, folder: Path) -> dict[str, bytes]:
@@ -261,50 +248,6 @@ def test_half_precision_computes_in_half_and_decides_in_whole(motion: Dataset, m
     assert (p.argmax(axis=1) == validation.y).mean() > 0.6
 
 
-@pytest.fixture
-def kept(motion: Dataset, tmp_path: Path) -> tuple[Architecture, Fitted, Stamp, Path]:
-    """A checkpoint."""
-    architecture = architecture_named("mlp")
-    fitted = architecture.fit(*sides(motion, architecture), FitSettings(seed=0, quick=True))
-    stamp = Stamp(
-        architecture="mlp",
-        version=architecture.version,
-        schema_hash=motion.schema.hash,
-        dataset_digest=motion.digest,
-        split_digest="0" * 64,
-        channels=IDS,
-        classes=motion.classes,
-        seed=0,
-        quick=True,
-        settings=architecture.resolved({}),
-        versions={},
-    )
-    folder = tmp_path / "checkpoint"
-    assert fitted.model is not None
-    save_checkpoint(fitted.model, fitted.curves, stamp, folder)
-    return architecture, fitted, stamp, folder
-
-
-def test_a_checkpoint_that_cannot_take_its_place_gives_it_back(
-    kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    architecture, fitted, stamp, folder = kept
-    before, rename = {path.name: path.read_bytes() for path in folder.iterdir()}, Path.rename
-
-    def fails(self: Path, target: Path) -> Path:
-        if self.name.endswith(".part"):
-            raise OSError(5, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "rename", fails)
-    assert fitted.model is not None
-    with pytest.raises(StorageError, match="Input/output error"):
-        save_checkpoint(fitted.model, fitted.curves, stamp, folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
-    load_checkpoint(architecture, folder, motion.schema, stamp)
-
-
 def test_a_fit_that_had_stopped_when_it_was_killed_does_not_go_on(
     motion: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,52 +263,6 @@ def test_a_fit_that_had_stopped_when_it_was_killed_does_not_go_on(
     again = architecture.fit(train, validation, settings)
     assert again.curves == whole.curves
     assert weights_of(again, tmp_path / "again") == weights_of(whole, tmp_path / "whole")
-
-
-def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(
-    kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    architecture, fitted, stamp, folder = kept
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-
-    def full(_self: NetModel, place: Path) -> None:
-        (place / "weights.npz").write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(NetModel, "save", full)
-    assert fitted.model is not None
-    with pytest.raises(
-        StorageError, match=r"cannot be written \(No space left on device\); expected space for weights"
-    ):
-        save_checkpoint(fitted.model, fitted.curves, stamp, folder)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
-    load_checkpoint(architecture, folder, motion.schema, stamp)
-
-
-def test_a_disk_that_is_really_full_is_one_line_and_leaves_no_checkpoint(motion: Dataset, tmp_path: Path) -> None:
-    """A limit on file sizes fails a write as a full disk does (EFBIG in place of ENOSPC)."""
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000));"
-        "from trainer.cli import main; sys.exit(main())"
-    )
-    command = [sys.executable, "-c", code, "fit", str(motion.path), "--out", str(tmp_path / "out"), "--quick"]
-    command += ["--architectures", "mlp", "--threat-models", "oracle", "--workers", "1"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "cannot be written (File too large)" in done.stderr.splitlines()[-1]
-    assert not list(tmp_path.glob("out/checkpoints/**/checkpoint.json"))
-
-
-def test_a_checkpoint_of_other_classes_or_settings_is_refused(
-    kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset
-) -> None:
-    architecture, _, stamp, folder = kept
-    load_checkpoint(architecture, folder, motion.schema, stamp)
-    for field, value in (("classes", ("a", "b", "c")), ("settings", {"rate": 0.1}), ("channels", IDS[:2])):
-        with pytest.raises(DatasetError, match=rf"checkpoint\.json: {field} .*; fit it again"):
-            load_checkpoint(architecture, folder, motion.schema, msgspec.structs.replace(stamp, **{field: value}))
 
 
 def test_labels_that_are_no_class_are_refused(motion: Dataset) -> None:

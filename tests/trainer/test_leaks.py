@@ -11,15 +11,11 @@ from contracts.channels import Channel
 from contracts.payloads import Interval
 from trainer.corpus.arrays import write_dataset
 from trainer.corpus.dataset import Dataset
-from trainer.tensorflow import prepare
-
-prepare()
-
-from trainer.corpus.samples import Samples  # noqa: E402 # TensorFlow first
-from trainer.evaluate.leaks import check, elapsed_s, suspects, time_correlations, warnings_of  # noqa: E402
-from trainer.evaluate.record import Creeping  # noqa: E402
-from trainer.evaluate.resampled import Resampled  # noqa: E402
-from trainer.split import Split, make_split, recipe_named  # noqa: E402
+from trainer.corpus.samples import Samples
+from trainer.evaluate.leaks import check, elapsed_s, suspects, time_correlations, warnings_of
+from trainer.evaluate.record import Creeping
+from trainer.evaluate.resampled import Resampled
+from trainer.split import Split, make_split, recipe_named
 
 SECOND = 1_000_000_000
 CHANNELS = tuple(

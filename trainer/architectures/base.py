@@ -132,13 +132,6 @@ def require_learnable(train: Side, validation: Side) -> None:
             )
 
 
-def class_weights(y: NDArray[np.int64], classes: int) -> NDArray[np.float32]:
-    """(N,) weights under which every class that occurs weighs the same, with mean 1."""
-    count = np.bincount(y, minlength=classes)
-    weight = len(y) / np.maximum(count, 1) / np.count_nonzero(count)
-    return weight[y].astype(np.float32)
-
-
 def log_loss(probabilities: NDArray[np.float32], y: NDArray[np.int64]) -> float:
     """Mean negative log likelihood in nats."""
     own = probabilities[np.arange(len(y)), y].astype(np.float64)

@@ -23,7 +23,6 @@ from trainer.architectures.base import (
     Knob,
     Model,
     Settings,
-    class_weights,
     require_learnable,
 )
 from trainer.corpus.lazy import LazyWindows
@@ -148,7 +147,7 @@ class Gbt(Architecture):
 def matrix_of(side: Side, cache: Path, reference: xgb.DMatrix | None = None) -> xgb.DMatrix:
     """A side as XGBoost takes it; one that is not in memory goes through its external memory, cached on disk."""
     if not isinstance(side.windows, LazyWindows):
-        return xgb.DMatrix(side.windows, side.y, weight=class_weights(side.y, len(side.classes)))
+        return xgb.DMatrix(side.windows, side.y, weight=side.class_weights[side.y])
     cache.parent.mkdir(parents=True, exist_ok=True)
     return xgb.ExtMemQuantileDMatrix(_Parts(side, cache), ref=reference)
 
@@ -157,7 +156,7 @@ class _Parts(xgb.DataIter):  # type: ignore[misc]  # xgboost has no types
     """A side's windows, part by part, as often as XGBoost wants them."""
 
     def __init__(self, side: Side, cache: Path) -> None:
-        self._side, self._weights = side, class_weights(side.y, len(side.classes))
+        self._side, self._weights = side, side.class_weights[side.y]
         super().__init__(cache_prefix=str(cache), release_data=False)
         self.reset()
 

@@ -24,7 +24,7 @@ from trainer.compile.parity import Run, prove, run_artifacts
 from trainer.compile.reference import golden_rows, reference
 from trainer.compile.trees import compile_trees
 from trainer.corpus.dataset import open_dataset
-from trainer.corpus.side import Side, side_of
+from trainer.corpus.side import side_of
 from trainer.engine import Engine
 from trainer.fitting import model_of
 from trainer.jobs import Job, split_path
@@ -77,7 +77,7 @@ def prove_job(job: Job, dataset: Path, out: Path) -> Proven | str:
         side_of(opened, view, job.channels, some) for some in (split.train, split.validation, split.test)
     )
     # The proof is over all held-out windows, and over some of which much was not observed.
-    some = [thinned_out(side, PROBED) for side in (train, validation, test)]
+    some = [side.at(side.spread(PROBED)) for side in (train, validation, test)]
     others = [*some[:2], _gappy(some[2], job.seed)]
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         file = Path(name) / "windows.npy"
@@ -117,11 +117,6 @@ def _written(file: Path, model: Model, parts: Iterable[NDArray[np.float32]], win
         found.append(model.predict(part))
     assert done == windows
     return np.concatenate(found)
-
-
-def thinned_out(side: Side, most: int) -> NDArray[np.float32]:
-    """At most so many windows of a side, evenly spaced."""
-    return side.at(np.unique(np.linspace(0, len(side) - 1, min(len(side), most)).astype(np.intp)))
 
 
 def _gappy(x: NDArray[np.float32], seed: int) -> NDArray[np.float32]:

@@ -26,7 +26,7 @@ def reference(model: Model, train: Side, validation: Side, channels: int) -> Ref
     """
     width = train.shape[0] // channels
     levels = np.concatenate([_levels(x, width) for x in train.parts()])
-    rows = np.unique(np.linspace(0, len(validation) - 1, min(len(validation), _WINDOWS)).astype(np.intp))
+    rows = validation.spread(_WINDOWS)
     x, y = validation.at(rows), validation.y[rows]
     whole = log_loss(model.predict(x), y)
     importance = []

@@ -41,6 +41,16 @@ class Side:
         """(N,) labels."""
         return self.ids.y
 
+    @property
+    def class_weights(self) -> Floats:
+        """(K,) weights under which every class that occurs weighs the same, with mean 1 over the windows."""
+        count = np.bincount(self.y, minlength=len(self.classes))
+        return (len(self) / np.maximum(count, 1) / np.count_nonzero(count)).astype(np.float32)
+
+    def spread(self, most: int) -> NDArray[np.intp]:
+        """Rows of at most so many windows, evenly spaced."""
+        return np.unique(np.linspace(0, len(self) - 1, min(len(self), most)).astype(np.intp))
+
     def __len__(self) -> int:
         return len(self.ids.y)
 

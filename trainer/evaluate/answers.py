@@ -105,10 +105,10 @@ def without_sources(model: Model, test: Side, channels: tuple[str, ...]) -> dict
 def shuffled_channels(model: Model, test: Side, channels: tuple[str, ...], seed: int) -> dict[str, ChannelWorth]:
     """Permutation importance (Breiman, Random Forests, 2001) on the held-out side: whole windows of a channel change
     places, so that each stays a window that the channel can have."""
-    rows = np.unique(np.linspace(0, len(test) - 1, min(len(test), SHUFFLED)).astype(np.intp))
+    rows = test.spread(SHUFFLED)
     x, y, classes = test.at(rows), test.y[rows], len(test.classes)
     rng = np.random.default_rng(seed)
-    whole = _macro_f1(y, model.predict(x), classes)
+    whole = scores.macro_f1_of(y, model.predict(x).argmax(axis=1), classes)
     repeats = max(2, REPEATS_TOTAL // len(x))
     found = {}
     for channel in channels:
@@ -117,11 +117,6 @@ def shuffled_channels(model: Model, test: Side, channels: tuple[str, ...], seed:
         for _ in range(repeats):
             mixed = x.copy()
             mixed[:, at] = x[rng.permutation(len(x))][:, at]
-            falls.append(whole - _macro_f1(y, model.predict(mixed), classes))
+            falls.append(whole - scores.macro_f1_of(y, model.predict(mixed).argmax(axis=1), classes))
         found[channel] = ChannelWorth(fall=float(np.mean(falls)), deviation=float(np.std(falls)))
     return found
-
-
-def _macro_f1(y: NDArray[np.int64], p: Probabilities, classes: int) -> float:
-    decided = p.argmax(axis=1)
-    return float(scores.macro_f1(scores.confusions(y, decided, np.zeros(len(y), np.int64), classes)[0]))

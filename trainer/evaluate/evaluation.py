@@ -139,10 +139,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
     sure = np.where((believed.max(axis=1) >= threshold) & ~mine.blind, decided, -1)
     variants = {j.variant: answers[j.name] for j in fits.jobs if j.recipe == job.recipe and j.title == job.title}
     steady = variants.get(STEADY)
-    validation = ground.validation
-    held = scores.confusions(
-        validation.y, mine.validation.argmax(axis=1), np.zeros(len(validation.y), np.int64), ground.k
-    )
+    held = scores.macro_f1_of(ground.validation.y, mine.validation.argmax(axis=1), ground.k)
     return ModelRecord(
         title=job.title,
         architecture=job.architecture,
@@ -151,7 +148,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
         bytes=mine.cost.bytes,
         operations=mine.cost.operations,
         curves=mine.curves,
-        validation_macro_f1=float(scores.macro_f1(held[0])),
+        validation_macro_f1=held,
         macro_f1=resampled.interval(confusions, scores.macro_f1),
         by_seed={
             str(j.seed): float(scores.macro_f1(ground.confusions(answers[j.name].test).sum(axis=0)))

@@ -172,9 +172,7 @@ def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) 
         sides.append(Side(ids_of, tuple(hosts), x[at]))
     if any(len(np.unique(side.y)) < len(hosts) for side in sides):
         return None
-    decided = _quick_gbt(sides, seed)
-    confusion = scores.confusions(sides[2].y, decided, np.zeros(len(decided), np.int64), len(hosts))
-    return float(scores.macro_f1(confusion[0]))
+    return scores.macro_f1_of(sides[2].y, _quick_gbt(sides, seed), len(hosts))
 
 
 def warnings_of(elapsed: Interval, creeping: list[Creeping], best: tuple[str, float]) -> list[str]:

@@ -117,9 +117,7 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
 
 def compiled(net: keras.Model, train: Side, loop: Loop) -> tuple[Batches, int]:
     """Make a net ready: the batches it will see, and for how many epochs at most."""
-    counts = np.bincount(train.y, minlength=len(train.classes))
-    weight_of = len(train) / np.maximum(counts, 1) / np.count_nonzero(counts)
-    batches = Batches(train, batch_size(len(train)), loop.seed, weight_of.astype(np.float32))
+    batches = Batches(train, batch_size(len(train)), loop.seed, train.class_weights)
     epochs = loop.epochs(len(batches))
     steps = epochs * len(batches)
     warm_up = max(1, steps // 20)
