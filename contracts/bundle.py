@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contracts.errors import BundleError, DigestError, UnsignedError, UntrustedKeyError
+from contracts.errors import BundleError, DigestError, RevokedKeyError, UnsignedError, UntrustedKeyError
 from contracts.features import FeatureSchema, require_schema
 from contracts.keys import SigningKey, TrustedKeys
 from contracts.phases import ThreatModel
@@ -55,6 +55,8 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     build_id: str
     architecture: str
     threat_model: ThreatModel
+    form: str
+    """How the model was compiled: `full int8`, `all 236 rounds` and the like."""
     schema_hash: Sha256
     phases: tuple[str, ...]
     """The classes, in the order of the probabilities. An agent runs none but the phases that it knows."""
@@ -109,14 +111,21 @@ def write_bundle(path: Path, manifest: BundleManifest, members: dict[str, bytes]
 
 
 def read_bundle(
-    path: Path, *, schema: FeatureSchema | None, trust: TrustedKeys | None, allow_unsigned: bool = False
+    path: Path,
+    *,
+    schema: FeatureSchema | None,
+    trust: TrustedKeys | None,
+    allow_unsigned: bool = False,
+    data: bytes | None = None,
 ) -> Bundle:
-    """Read and verify a bundle, before anything in it is used. schema: None to look at one of any feature schema.
+    """Read and verify a bundle, before anything in it is used.
+
+    schema: None to look at one of any feature schema; data: the file's bytes, where they were read already.
 
     Raises `MissingError`, `TornError`, `BundleError`, `DigestError`, `UnsignedError`, `UntrustedKeyError`,
-    `SchemaMismatchError`.
+    `RevokedKeyError`, `SchemaMismatchError`.
     """
-    files = _unpack(path, read_file(path, MAX_BUNDLE))
+    files = _unpack(path, read_file(path, MAX_BUNDLE) if data is None else data)
     head = files.pop(MANIFEST, None)
     if head is None:
         raise BundleError(path, f"no {MANIFEST}", expected="a Phasewatch bundle", remedy=_REDO)
@@ -163,6 +172,14 @@ def _vouched(
         said = msgspec.json.decode(signature, type=Signature)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}:{SIGNATURE}", str(error), expected="an Ed25519 signature", remedy=_REDO) from None
+    revoked = trust.revoked(said.key) if trust else None
+    if revoked is not None:
+        raise RevokedKeyError(
+            path,
+            f"signed by {revoked}, key {said.key}, which is revoked",
+            expected="a key that is still trusted",
+            remedy="build it again with another key",
+        )
     name = trust.name_of(said.key) if trust else None
     if trust is None or name is None:
         if allow_unsigned:

@@ -14,6 +14,7 @@
     ├── BundleError                 a bundle that is not what it must be
     │   ├── UnsignedError           nobody vouches for it
     │   └── UntrustedKeyError       somebody does, whom this machine does not know
+    │       └── RevokedKeyError     ... or knows, and does not trust any more
     ├── ConfigError                 an option or setting that makes no sense
     ├── BusyError                   another process works on the same output
     └── WorkError                   exit status 1: the work was done, and found faults
@@ -101,6 +102,10 @@ class UnsignedError(BundleError):
 
 class UntrustedKeyError(BundleError):
     """A bundle signed by a key that this machine does not know."""
+
+
+class RevokedKeyError(UntrustedKeyError):
+    """A bundle signed by a key that was trusted once."""
 
 
 class ConfigError(PhasewatchError):

@@ -16,6 +16,11 @@ _DOMAIN = b"phasewatch bundle 1\n"
 """Signed before the manifest, so that a signature made for another purpose is worth nothing here."""
 
 
+Keys = dict[str, tuple[str, Ed25519PublicKey]]
+"""By id: the name, and the key."""
+REVOKED = "revoked"
+
+
 class SigningKey:
     """A private key. It is never printed and never leaves its file."""
 
@@ -29,14 +34,19 @@ class SigningKey:
 
 
 class TrustedKeys:
-    """Public keys by id: the `*.pub` files of one folder, each named by its file."""
+    """Public keys by id: the `*.pub` files of one folder, each named by its file. Those in its folder `revoked` are
+    trusted no more, whatever else says so."""
 
-    def __init__(self, keys: dict[str, tuple[str, Ed25519PublicKey]]) -> None:
-        self._keys = keys
+    def __init__(self, keys: Keys, revoked: Keys) -> None:
+        self._keys, self._revoked = {name: key for name, key in keys.items() if name not in revoked}, revoked
 
     def name_of(self, key_id: str) -> str | None:
         """The name under which a key is trusted, or None."""
         return self._keys[key_id][0] if key_id in self._keys else None
+
+    def revoked(self, key_id: str) -> str | None:
+        """The name under which a key was revoked, or None."""
+        return self._revoked[key_id][0] if key_id in self._revoked else None
 
     def verify(self, key_id: str, signature: bytes, manifest: bytes) -> bool:
         """Whether a trusted key signed this manifest."""
@@ -103,7 +113,11 @@ def load_trusted_keys(folder: Path) -> TrustedKeys:
         raise MissingError(
             folder, "no such folder", expected="a folder of public keys (*.pub)", remedy="name it with --trust"
         )
-    keys: dict[str, tuple[str, Ed25519PublicKey]] = {}
+    return TrustedKeys(_public_keys(folder), _public_keys(folder / REVOKED))
+
+
+def _public_keys(folder: Path) -> Keys:
+    keys: Keys = {}
     for path in sorted(folder.glob("*.pub")):
         try:
             key = serialization.load_pem_public_key(read_file(path, 1 << 16))
@@ -114,4 +128,4 @@ def load_trusted_keys(folder: Path) -> TrustedKeys:
                 path, "not an Ed25519 public key", expected="a PEM made by `trainer keygen`", remedy="remove it"
             )
         keys[_id(key)] = (path.stem, key)
-    return TrustedKeys(keys)
+    return keys

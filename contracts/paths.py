@@ -21,6 +21,11 @@ def trust_folder() -> Path:
     return _base("XDG_CONFIG_HOME", ".config") / "trust"
 
 
+def state_folder() -> Path:
+    """Installed bundles, and which of them runs."""
+    return _base("XDG_STATE_HOME", ".local/state")
+
+
 def outbox_path() -> Path:
     """Events on their way to the broker."""
     return _base("XDG_STATE_HOME", ".local/state") / "outbox.sqlite"

@@ -56,6 +56,14 @@ class TopChannel(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     score: float
 
 
+class ShadowWindow(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a model that rides along would have decided; nothing follows from it."""
+
+    bundle: BundleRef
+    probabilities: dict[Phase, Share]
+    decided: Phase | None
+
+
 class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One window. `decided` is null when the model abstained. `alarm`: enough windows in a row were decided to be of an
     infected phase, and not yet enough others since. `latency_ms` is null in a replay: see `perf` there."""
@@ -74,6 +82,7 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     top_channels: list[TopChannel]
     latency_ms: float | None
     flags: list[Flag]
+    shadow: ShadowWindow | None = None
 
 
 class Interval(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +100,17 @@ class Paired(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     difference: Interval
 
 
+class ShadowScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A shadow on windows whose truth is known. difference: its macro F1 less the running model's, paired by episode;
+    disagreement: share of windows on which the two decide unlike."""
+
+    bundle: BundleRef
+    windows: Whole
+    macro_f1: Interval
+    difference: Interval
+    disagreement: Interval
+
+
 class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How good the model is."""
 
@@ -103,6 +123,7 @@ class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_class: dict[Phase, Share]
     per_host: dict[str, Share]
     paired: Paired | None
+    shadow: ShadowScore | None = None
 
 
 class ConfusionData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,6 +161,15 @@ class Latency(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     p99: float | None
 
 
+class ShadowCost(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a shadow costs, and how often it decides unlike the running model, over all windows that both saw."""
+
+    bundle: BundleRef
+    inference_ms: Latency
+    windows: Whole
+    disagreement: Interval
+
+
 class PerfData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the agent costs. `cpu_share` is in cores; temperature and throttling are null off a Raspberry Pi."""
 
@@ -153,3 +183,4 @@ class PerfData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dropped: Whole
     temperature_c: float | None
     throttled: bool | None
+    shadow: ShadowCost | None = None

@@ -6,6 +6,7 @@ live watch run through the same code.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +16,28 @@ import numpy as np
 
 from contracts.events import Data, encode_event, kind_of, make_event, topic
 from contracts.features import SECOND, FeatureSchema
-from contracts.payloads import EpisodeData
-from contracts.phases import PHASES, SOURCES, Source
+from contracts.payloads import EpisodeData, ShadowWindow
+from contracts.phases import PHASES, SOURCES, Phase, Source
 from contracts.telemetry.rows import LabelRow, Row
 from edge import running
 from edge.alarm import Alarm
-from edge.deploy import Active
+from edge.deploy.apart import ended_if_it_hangs
+from edge.deploy.follow import Fixed, Follower
 from edge.detect import Detector, Known
-from edge.extract import Extractor, truth_of, window_ends
+from edge.extract import Extractor, Windows, truth_of, window_ends
 from edge.health import Health
 from edge.outbox import Outbox
 from edge.ring import Ring, reach_ns
+from edge.shadow import Shadow
 
 PERF_EVERY_NS = 30 * SECOND
+HANGS_S = 15
+"""A window of a bundle on trial that takes longer is a hang: three strides."""
+
+
+def late_ns(schema: FeatureSchema) -> int:
+    """A window that takes longer than the next one to come is late."""
+    return schema.stride_ns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,21 +60,23 @@ class Subject:
 class Agent:
     """One model watching one guest after the other."""
 
-    def __init__(self, active: Active, schema: FeatureSchema, *, node: str, outbox: Outbox, health: Health) -> None:
-        self._active, self._schema, self._node = active, schema, node
+    def __init__(
+        self, models: Fixed | Follower, schema: FeatureSchema, *, node: str, outbox: Outbox, health: Health
+    ) -> None:
+        self._models, self._schema, self._node = models, schema, node
         self._outbox, self._health = outbox, health
-        self._extractor, self._detector = Extractor(schema), Detector(active, schema)
-        self._scores = running.RunningScores(active)
-        self._introduced: set[str] = set()
+        self._extractor = Extractor(schema)
         self._watch: _Watch | None = None
+        self._shadow: Shadow | None = None
+        self._take_model()
+        self._take_shadow()
 
     def begin(self, subject: Subject) -> None:
         """Start to watch. A guest that is new here gets the bundle's scorecard first."""
         self._watch = _Watch(subject, self._schema)
-        if subject.guest_id not in self._introduced:
-            self._introduced.add(subject.guest_id)
-            for card in running.scorecard_events(self._active):
-                self._emit(card, subject.started_wall_ns, retain=True)
+        self._introduce(subject.started_wall_ns)
+        if self._shadow is not None:
+            self._shadow.begin()
         self._emit(self._episode("started"), subject.started_wall_ns)
 
     def feed(self, source: Source, row: Row) -> None:
@@ -75,7 +87,10 @@ class Agent:
         """The clock (Unix ns) stands at `now_ns`: look at every window that has settled, in order."""
         watch = self._now_watching
         while (end := watch.due(now_ns)) is not None:
-            self._look(watch, end)
+            if self._models.poll():
+                self._take_over(end + self._schema.settle_ns)
+            with ended_if_it_hangs(HANGS_S) if self._models.on_trial else contextlib.nullcontext():
+                self._look(watch, end)
             if end + self._schema.settle_ns >= watch.next_perf_ns:
                 watch.next_perf_ns += PERF_EVERY_NS
                 self._emit_perf(end + self._schema.settle_ns)
@@ -85,10 +100,7 @@ class Agent:
         watch = self._now_watching
         at = max(watch.last_end_ns + self._schema.settle_ns, watch.subject.ended_wall_ns or 0)
         self._emit(self._episode("ended"), at)
-        if watch.decisions:
-            self._scores.add(watch.subject, watch.decisions)
-            for score in self._scores.events():
-                self._emit(score, at)
+        self._emit_scores(at)
         self._emit_perf(at)
         self._watch = None
 
@@ -96,6 +108,45 @@ class Agent:
     def _now_watching(self) -> _Watch:
         assert self._watch is not None, "begin() comes first"
         return self._watch
+
+    def _take_model(self) -> None:
+        self._active = self._models.active
+        self._detector = Detector(self._active, self._schema)
+        self._scores = running.RunningScores(self._active)
+        self._introduced: set[str] = set()
+
+    def _take_shadow(self) -> None:
+        beside = self._models.shadow
+        self._shadow = None if beside is None else Shadow(beside, self._schema)
+
+    def _take_over(self, at_ns: int) -> None:
+        """Another model from the next window on: the old one's scores are said, then the new one introduces itself."""
+        other = self._models.active is not self._active
+        if other:
+            self._emit_scores(at_ns)
+            self._now_watching.decisions.clear()
+            self._take_model()
+            self._introduce(at_ns)
+        beside = self._shadow and self._shadow.active
+        if other or self._models.shadow is not beside:  # a comparison is of two models
+            self._take_shadow()
+
+    def _introduce(self, at_ns: int) -> None:
+        """A guest that is new to this model gets its scorecard."""
+        guest = self._now_watching.subject.guest_id
+        if guest not in self._introduced:
+            self._introduced.add(guest)
+            for card in running.scorecard_events(self._active):
+                self._emit(card, at_ns, retain=True)
+
+    def _emit_scores(self, at_ns: int) -> None:
+        """Where truth is known."""
+        watch = self._now_watching
+        if watch.decisions:
+            self._scores.add(watch.subject, watch.decisions)
+            beside = self._shadow.end(watch.subject.episode_id) if self._shadow else None
+            for score in self._scores.events(beside):
+                self._emit(score, at_ns)
 
     def _look(self, watch: _Watch, end: int) -> None:
         began = time.perf_counter()
@@ -109,9 +160,11 @@ class Agent:
         live = watch.subject.mode == "live"
         known = watch.known(end)
         dropped = watch.ring.dropped_ns >= end - reach_ns(self._schema)
+        decided = self._detector.decided(windows, probabilities)
         data = self._detector.event(
             windows,
             probabilities,
+            decided,
             episode_id=watch.subject.episode_id,
             mode=watch.subject.mode,
             known=known,
@@ -119,12 +172,26 @@ class Agent:
             # a measured time would make every replay another one
             latency_ms=round((inferred - began) * 1000, 4) if live else None,
             dropped=dropped,
+            shadow=self._beside(windows, decided, known, int(probabilities.argmax())),
         )
         self._emit(data, end + self._schema.settle_ns)
-        self._health.total.add((time.perf_counter() - began) * 1000)
+        took = time.perf_counter() - began
+        self._health.total.add(took * 1000)
+        if self._models.on_trial:
+            self._models.window(late=took * SECOND > late_ns(self._schema))
         watch.count(data.observed)
         if known is not None:
             watch.decisions.append((PHASES.index(known.phase), int(probabilities.argmax())))
+
+    def _beside(self, windows: Windows, decided: Phase | None, known: Known | None, first: int) -> ShadowWindow | None:
+        if self._shadow is None:
+            return None
+        try:
+            return self._shadow.look(windows, decided, known.phase if known else None, first)
+        except Exception as error:  # whatever a shadow does, the watch goes on
+            self._models.drop_shadow(f"{type(error).__name__}: {error}")
+            self._shadow = None
+            return None
 
     def _episode(self, state: Literal["started", "ended"]) -> EpisodeData:
         watch = self._now_watching
@@ -145,7 +212,10 @@ class Agent:
         )
 
     def _emit_perf(self, at_ns: int) -> None:
-        self._emit(self._health.report(outbox_depth=self._outbox.depth, dropped=self._outbox.dropped), at_ns)
+        beside = self._shadow.cost() if self._shadow else None
+        self._emit(
+            self._health.report(outbox_depth=self._outbox.depth, dropped=self._outbox.dropped, shadow=beside), at_ns
+        )
 
     def _emit(self, data: Data, at_ns: int, *, retain: bool = False) -> None:
         kind, guest = kind_of(data), self._now_watching.subject.guest_id

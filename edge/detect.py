@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.features import FeatureSchema
-from contracts.payloads import Flag, TopChannel, WindowData
+from contracts.payloads import Flag, ShadowWindow, TopChannel, WindowData
 from contracts.phases import INFECTED, PHASES, SOURCES, Phase, Source
 from edge.alarm import Alarm
 from edge.deploy import Active
@@ -51,10 +51,26 @@ class Detector:
         window = summarise(tensor, self._schema)[0] if manifest.view == "summary" else tensor[0]
         return calibrated(self._active.runtime.predict(window), manifest.temperature)
 
+    def decided(self, windows: Windows, probabilities: NDArray[np.float32]) -> Phase | None:
+        """The phase of the first window; None where the model is not sure, or saw nothing."""
+        best = int(np.nan_to_num(probabilities).argmax())
+        sure = bool(probabilities[best] >= self._active.bundle.manifest.abstain_below)  # never of NaN
+        # netflow without a row is a zero, but no ground for a decision
+        sampled = [self._of_source[source] for source in self._sources if source != "netflow"]
+        blind = bool(sampled) and not any(windows.mask[0, at].any() for at in sampled)
+        return PHASES[best] if sure and not blind else None
+
+    @staticmethod
+    def said(probabilities: NDArray[np.float32]) -> dict[Phase, float]:
+        """Probabilities as events carry them."""
+        numbers = zip(PHASES, np.nan_to_num(probabilities), strict=True)
+        return {phase: round(min(1.0, max(0.0, float(p))), 6) for phase, p in numbers}
+
     def event(
         self,
         windows: Windows,
         probabilities: NDArray[np.float32],
+        decided: Phase | None,
         *,
         episode_id: str,
         mode: Literal["live", "replay"],
@@ -62,18 +78,14 @@ class Detector:
         alarm: Alarm,
         latency_ms: float | None,
         dropped: bool,
+        shadow: ShadowWindow | None,
     ) -> WindowData:
-        """The payload for the first window. `alarm` sees what was decided."""
+        """The payload for the first window. `alarm` sees what was decided; shadow: what another model made of it."""
         end, active = int(windows.ends[0]), self._active
         observed = {
             source: round(float(windows.mask[0, at].mean()), 4) for source, at in self._of_source.items() if len(at)
         }
         looked_at = {source: observed[source] for source in self._sources}
-        sampled = [share for source, share in looked_at.items() if source != "netflow"]
-        best = int(np.nan_to_num(probabilities).argmax())
-        sure = bool(probabilities[best] >= active.bundle.manifest.abstain_below)  # never of NaN
-        blind = bool(sampled) and max(sampled) == 0  # netflow without a row is a zero, but no ground for a decision
-        decided = PHASES[best] if sure and not blind else None
         flags: dict[Flag, bool] = {
             "clock_step": bool(windows.clock_step[0]),
             "degraded": min(looked_at.values()) < DEGRADED_BELOW,
@@ -86,10 +98,7 @@ class Detector:
             bundle=active.ref,
             start_wall_ns=end - self._schema.window_ns,
             end_wall_ns=end,
-            probabilities={
-                phase: round(min(1.0, max(0.0, float(p))), 6)
-                for phase, p in zip(PHASES, np.nan_to_num(probabilities), strict=True)
-            },
+            probabilities=self.said(probabilities),
             decided=decided,
             alarm=alarm.see(None if decided is None else decided in INFECTED),
             truth=known.phase if known else None,
@@ -97,6 +106,7 @@ class Detector:
             observed=observed,
             top_channels=self._top_channels(windows),
             latency_ms=latency_ms,
+            shadow=shadow,
             flags=[flag for flag, raised in flags.items() if raised],
         )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.payloads import Latency, PerfData
+from contracts.payloads import Latency, PerfData, ShadowCost
 
 _KEPT = 4096
 _THERMAL = Path("/sys/class/thermal/thermal_zone0")
@@ -51,7 +51,7 @@ class Health:
         self.total = Timings()  # one window, rows to outbox; read by the benchmark and the replay summary
         self._since, self._cpu = time.monotonic(), time.process_time()
 
-    def report(self, *, outbox_depth: int, dropped: int) -> PerfData:
+    def report(self, *, outbox_depth: int, dropped: int, shadow: ShadowCost | None) -> PerfData:
         """Costs since the last report."""
         now, cpu = time.monotonic(), time.process_time()
         period = max(now - self._since, 1e-6)
@@ -68,6 +68,7 @@ class Health:
             dropped=dropped,
             temperature_c=_temperature(),
             throttled=_throttled(),
+            shadow=shadow,
         )
 
 

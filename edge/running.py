@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from contracts.events import Data
-from contracts.payloads import ConfusionData, MetricsData, ProfileScore, ProfilesData
+from contracts.payloads import ConfusionData, MetricsData, ProfileScore, ProfilesData, ShadowScore
 from contracts.phases import PHASES
 from edge import scores
 from edge.deploy import Active
@@ -62,8 +62,8 @@ class RunningScores:
         self._hosts[subject.episode_id] = subject.host_id
         self._profiles[subject.episode_id] = subject.profile or "unknown"
 
-    def events(self) -> Iterator[Data]:
-        """Metrics, confusion and profiles as they stand."""
+    def events(self, shadow: ShadowScore | None) -> Iterator[Data]:
+        """Metrics, confusion and profiles as they stand, and beside them how a shadow does."""
         stack = np.stack(list(self._confusions.values()))
         total = stack.sum(axis=0)
         per_class = scores.by_class(total, PHASES)
@@ -78,6 +78,7 @@ class RunningScores:
             per_class=per_class,
             per_host={host: float(scores.macro_f1(some)) for host, (some, _) in self._by(self._hosts).items()},
             paired=None,
+            shadow=shadow,
         )
         yield ConfusionData(
             basis="running",

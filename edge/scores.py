@@ -92,6 +92,29 @@ def f1_interval(by_cluster: Ints, *, seed: int) -> Interval:
     return Interval(value=value, low=low, high=high)
 
 
+def paired_interval(one: Ints, other: Ints, *, seed: int) -> Interval:
+    """Macro F1 of one model less another's on the same windows, (E, K, K) each, with its paired interval."""
+    both = np.stack([one, other])
+    values = macro_f1(both.sum(axis=1))
+    value = float(values[0] - values[1])
+    if len(one) < 2:
+        return Interval(value=value, low=None, high=None)
+    replicates = bootstrap(both, seed=seed)
+    low, high = interval(replicates[0] - replicates[1])
+    return Interval(value=value, low=low, high=high)
+
+
+def rate_interval(counts: Ints, *, seed: int) -> Interval:
+    """A share with its interval by cluster. counts: (E, 2), windows and hits; 0 of none."""
+    windows, hits = counts.sum(axis=0)
+    value = float(hits / windows) if windows else 0.0
+    if len(counts) < 2:
+        return Interval(value=value, low=None, high=None)
+    total = draws(len(counts), seed=seed, replicates=REPLICATES).astype(np.float64) @ counts
+    low, high = interval(total[:, 1] / np.maximum(total[:, 0], 1))
+    return Interval(value=value, low=low, high=high)
+
+
 def by_class(confusion: Ints, classes: Sequence[C]) -> dict[C, float]:
     """F1 of every class that was seen, of one (K, K)."""
     return {classes[i]: float(f1) for i, f1 in enumerate(per_class_f1(confusion)) if not np.isnan(f1)}

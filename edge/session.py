@@ -8,11 +8,10 @@ from pathlib import Path
 
 from contracts.errors import BrokerError
 from contracts.features import FeatureSchema
-from contracts.keys import TrustedKeys
 from contracts.telemetry.episode import read_episode
 from edge.agent import Agent
 from edge.broker import Broker
-from edge.deploy import activate
+from edge.deploy.follow import Fixed, Follower
 from edge.health import Health
 from edge.outbox import opened
 from edge.publisher import Drain, MqttPublisher
@@ -22,19 +21,16 @@ from edge.replay import replay
 def replay_all(
     *,
     episodes: Sequence[Path],
-    bundle: Path,
+    models: Fixed | Follower,
     broker: Broker,
     schema: FeatureSchema,
-    trust: TrustedKeys | None,
-    allow_unsigned: bool,
     allow_missing: bool,
     speed: float | None,
     node: str,
     outbox_path: Path,
     drain_timeout: float,
 ) -> int:
-    """Replay recordings through one bundle. Returns 0; raises `BrokerError` if events had to stay in the outbox."""
-    active = activate(bundle, schema, trust, allow_unsigned=allow_unsigned)
+    """Replay recordings through a bundle. Returns 0; raises `BrokerError` if events had to stay in the outbox."""
     for path in episodes:  # a bad recording is said before the first event, not in the middle
         read_episode(path, allow_missing=allow_missing)
     with opened(outbox_path) as outbox:
@@ -44,7 +40,7 @@ def replay_all(
         publisher = MqttPublisher(broker, node, lambda: outbox.retained(f"phasewatch/{node}/"))
         drain = Drain(outbox, publisher, health.publish.add)
         try:
-            agent = Agent(active, schema, node=node, outbox=outbox, health=health)
+            agent = Agent(models, schema, node=node, outbox=outbox, health=health)
             for path in episodes:
                 replay(agent, read_episode(path, allow_missing=allow_missing), schema, speed)
             drained = drain.wait_empty(drain_timeout)
@@ -54,7 +50,7 @@ def replay_all(
             publisher.close()
         total = health.total.take()
         _say(
-            f"{len(episodes)} episodes, {total.count} windows through {active.runtime.name}, "
+            f"{len(episodes)} episodes, {total.count} windows through {models.active.runtime.name}, "
             f"{total.p50} ms each from rows to outbox (median)"
         )
         if drain.fault is not None and not isinstance(drain.fault, BrokerError):

@@ -1,10 +1,10 @@
-"""`trainer build`: store -> dataset -> splits -> models -> scores -> report -> artifacts -> proof -> bundles.
+"""`trainer build`: store -> dataset -> splits -> models -> scores -> candidates -> proof -> report -> bundles.
 
     trainer build tests/corpus --out build/first
 
-leaves in OUT: dataset/, split-*.json, checkpoints/, fits.json, evaluation.json, predictions/, report.html and
-report.json, bundles/*.bundle and index.json, which ranks them by macro F1 on the held-out side (README: what the
-bundled recordings give). Started again, it goes on where it was stopped.
+leaves in OUT: dataset/, split-*.json, checkpoints/, fits.json, evaluation.json, predictions/, candidates.json,
+report.html and report.json, bundles/*.bundle and index.json, which ranks them by macro F1 on the held-out side
+(README: what the bundled recordings give). Started again, it goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import msgspec
 
 from contracts.features import feature_schema
 from contracts.telemetry.storage import locked, write_file
-from trainer.compile.proven import prove_all
+from trainer.bundle.pack import Label
+from trainer.bundle.provenance import command_of
+from trainer.bundle.release import release
+from trainer.compile.prove import prove_all
 from trainer.corpus.dataset import MANIFEST, Dataset, open_dataset
 from trainer.corpus.extract import Extraction, extract_store
 from trainer.corpus.legacy import is_legacy
@@ -22,10 +25,8 @@ from trainer.evaluate.evaluation import evaluate
 from trainer.evaluate.stored import kept_evaluation
 from trainer.experiment import fit_models, split_all
 from trainer.index import Index
-from trainer.pack import Label
 from trainer.plan import BuildPlan, require_views
 from trainer.progress import say
-from trainer.release import release
 from trainer.report.page import write_report
 
 
@@ -41,12 +42,17 @@ def build(plan: BuildPlan) -> Index:
             evaluation = evaluate(fits, out, made)
         else:
             say("evaluate: kept from an earlier run")
-        write_report(evaluation, out)
 
-        split = splits[fits.recipes[0]]
-        record = evaluation.recipes[0]
-        proven, refused = prove_all(fits.wanted(split.recipe), dataset.path, out, made)
-        label = Label(split=split, schema=dataset.schema, classes=dataset.classes, key=plan.key)
+        split, record = splits[fits.recipes[0]], evaluation.recipes[0]
+        proven, compilations = prove_all(fits, split.recipe, dataset.path, out, made, allow_float=plan.allow_float)
+        write_report(evaluation, compilations, out)
+        label = Label(
+            split=split,
+            schema=dataset.schema,
+            classes=dataset.classes,
+            key=plan.key,
+            command=command_of(plan),
+        )
         bundles = release(proven, dataset.load_ids().of(split.test), record, label, out)
         index = Index(
             recipe=split.recipe,
@@ -59,7 +65,7 @@ def build(plan: BuildPlan) -> Index:
             corpus_digest=dataset.digest,
             split_digest=split.digest,
             bundles=bundles,
-            refused=refused,
+            refused={one.title: one.refused for one in compilations.models if one.refused is not None},
         )
         write_file(out / "index.json", msgspec.json.format(msgspec.json.encode(index), indent=1))
         return index

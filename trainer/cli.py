@@ -7,9 +7,22 @@ import sys
 from collections.abc import Sequence
 
 from contracts.cli import Parser, run
-from trainer.commands import build, describe, evaluate, explain, extract, fit, inspect, keygen, report, split, validate
+from trainer.commands import (
+    build,
+    describe,
+    diff,
+    evaluate,
+    explain,
+    extract,
+    fit,
+    inspect,
+    keygen,
+    report,
+    split,
+    validate,
+)
 
-VERBS = (validate, explain, extract, split, describe, fit, evaluate, report, build, inspect, keygen)
+VERBS = (validate, explain, extract, split, describe, fit, evaluate, report, build, inspect, diff, keygen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

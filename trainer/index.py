@@ -22,6 +22,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One bundle: `bundle` is its path below the build's folder."""
 
     bundle: str
+    form: str
+    """How it was compiled: `full int8`, `all 236 rounds` and the like."""
     architecture: str
     threat_model: ThreatModel
     macro_f1: Interval
@@ -30,6 +32,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     argmax_agreement: Share
     max_probability_difference: Share
     artifact_bytes: dict[str, Whole]
+    size: Whole
+    """Bytes of the artifact that runs on this machine."""
     bundle_bytes: Whole
     signed_by: str | None
     runtimes: tuple[RuntimeFigures, ...]

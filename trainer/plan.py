@@ -42,7 +42,7 @@ class FitPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class BuildPlan:
-    """What to build, from a store of episodes or from a dataset."""
+    """What to build, from a store of episodes or from a dataset. allow_float: ship a model that no small form keeps."""
 
     source: Path
     fit: FitPlan
@@ -51,6 +51,7 @@ class BuildPlan:
     cluster: str | None
     degraded: bool
     key: SigningKey | None
+    allow_float: bool
 
 
 def require_views(where: object, channels: tuple[Channel, ...], threat_models: tuple[ThreatModel, ...]) -> None:

@@ -18,7 +18,7 @@ from trainer.progress import stage
 from trainer.tensorflow import prepare
 
 if TYPE_CHECKING:
-    from trainer.compile.proven import Proven
+    from trainer.compile.prove import Outcome
     from trainer.evaluate.answers import Answers
     from trainer.plan import Search
     from trainer.tune import Tuned
@@ -84,13 +84,13 @@ def _answer(job: Job, *, first_seed: int, dataset: Path, out: Path) -> Answers:
     return answers_of(job, first_seed, dataset, out)
 
 
-def prove(dataset: Path, out: Path) -> Callable[[Job], Proven | str]:
-    """Compiles one model and proves it; or says why it cannot be shipped."""
-    return functools.partial(_prove, dataset=dataset, out=out)
+def prove(dataset: Path, out: Path, allow_float: bool) -> Callable[[Job], Outcome]:
+    """Compiles one model in all its forms and proves them."""
+    return functools.partial(_prove, dataset=dataset, out=out, allow_float=allow_float)
 
 
-def _prove(job: Job, *, dataset: Path, out: Path) -> Proven | str:
+def _prove(job: Job, *, dataset: Path, out: Path, allow_float: bool) -> Outcome:
     prepare()
-    from trainer.compile.proven import prove_job
+    from trainer.compile.prove import prove_job
 
-    return prove_job(job, dataset, out)
+    return prove_job(job, dataset, out, allow_float)

@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -125,10 +126,20 @@ def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(fd)
         part.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         raise _unwritable(path, error) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The new name is on disk too: until then a power cut may bring the old file back."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def write_file(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -147,18 +158,33 @@ def _unwritable(path: Path, error: OSError) -> StorageError:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file for as long as the block runs, against other processes. Raises `BusyError`, `StorageError`."""
+def locked(path: Path, wait_s: float = 0) -> Iterator[None]:
+    """Hold a lock file for as long as the block runs, against other processes. wait_s: for another that holds it.
+
+    Raises `BusyError`, `StorageError`.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
     except OSError as error:
         raise _unwritable(path, error) from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BusyError(
-                path, "another process works here", expected="to be alone", remedy="wait for it, or choose another path"
-            ) from None
+        until = time.monotonic() + wait_s
+        while not _taken(file):
+            if time.monotonic() >= until:
+                raise BusyError(
+                    path,
+                    "another process works here",
+                    expected="to be alone",
+                    remedy="wait for it, or choose another path",
+                )
+            time.sleep(0.02)
         yield
+
+
+def _taken(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -35,20 +35,16 @@ class NativeRuntime(Runtime):
     def __init__(self, data: bytes, *, classes: int) -> None:
         self.name = "treelite-native"
         _check_machine(data)
-        # A library must lie in a file to be loaded; once it is, the file may go.
-        with tempfile.TemporaryDirectory(prefix="phasewatch-") as folder:
-            path = Path(folder) / "model.so"
-            path.write_bytes(data)
-            try:
-                self._library = ctypes.CDLL(os.fspath(path))
-                self._predict = self._library.predict
-                self._features = int(self._library.get_num_feature())
-                found = (ctypes.c_int32 * 1)()
-                self._library.get_num_class(found)
-            except (OSError, AttributeError) as error:
-                raise BundleError(
-                    self.name, f"library refused ({error})", expected="a library made by tl2cgen", remedy=_REDO
-                ) from None
+        try:
+            self._library = ctypes.CDLL(_in_memory(data))
+            self._predict = self._library.predict
+            self._features = int(self._library.get_num_feature())
+            found = (ctypes.c_int32 * 1)()
+            self._library.get_num_class(found)
+        except (OSError, AttributeError) as error:
+            raise BundleError(
+                self.name, f"library refused ({error})", expected="a library made by tl2cgen", remedy=_REDO
+            ) from None
         if found[0] != classes:
             raise BundleError(self.name, f"{found[0]} classes", expected=str(classes), remedy=_REDO)
         self._predict.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
@@ -112,6 +108,17 @@ class GtilRuntime(Runtime):
         result = self._gtil.predict(self._model, window[None], nthread=1)
         probabilities: NDArray[np.float32] = np.asarray(result, np.float32).reshape(self._classes)
         return probabilities
+
+
+def _in_memory(data: bytes) -> str:
+    """A path under which the loader finds these bytes: no file is left over when a process is killed.
+
+    It stays open: the loader takes two libraries of one path for the same, and a closed number would be used again.
+    """
+    file = os.memfd_create("phasewatch-model")
+    with os.fdopen(os.dup(file), "wb") as writing:
+        writing.write(data)
+    return f"/proc/self/fd/{file}"
 
 
 def _check_machine(data: bytes) -> None:

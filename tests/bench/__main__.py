@@ -27,6 +27,7 @@ from contracts.telemetry.episode import read_episode
 from edge import scores
 from edge.agent import Agent
 from edge.deploy import activate
+from edge.deploy.follow import Fixed
 from edge.extract import Extractor, summarise, window_ends
 from edge.health import Health
 from edge.outbox import opened
@@ -68,7 +69,7 @@ def bench_agent(out: Path) -> None:
         health = Health()
         with tempfile.TemporaryDirectory() as folder, opened(Path(folder) / "outbox") as outbox:
             for _ in range(5):
-                replay(Agent(active, SCHEMA, node="n", outbox=outbox, health=health), episode, SCHEMA, None)
+                replay(Agent(Fixed(active), SCHEMA, node="n", outbox=outbox, health=health), episode, SCHEMA, None)
         total = health.total.take().p50 or 0.0
         bare = median_ms(functools.partial(active.runtime.predict, window), 500)
         print(f"agent {name}, rows to outbox: {total:.4g} ms; {active.runtime.name}: {bare:.4g} ms; "

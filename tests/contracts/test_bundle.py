@@ -37,6 +37,7 @@ def manifest(schema: FeatureSchema) -> BundleManifest:
         build_id="0",
         architecture="cnn",
         threat_model="realistic",
+        form="dynamic int8",
         schema_hash=schema.hash,
         phases=PHASES,
         channels=("proc.cpu_user",),

@@ -15,6 +15,7 @@ from contracts.features import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, read_episode
 from edge.agent import Agent
 from edge.deploy import activate
+from edge.deploy.follow import Fixed
 from edge.health import Health
 from edge.outbox import opened
 from edge.replay import replay
@@ -29,8 +30,8 @@ def events_of(
 ) -> list[tuple[str, dict[str, Any], bytes]]:
     """(kind, document, payload) of everything that one agent says about some recordings."""
     with opened(folder / "outbox") as outbox:
-        active = activate(built.bundle(name), schema, built.trust)
-        agent = Agent(active, schema, node="n", outbox=outbox, health=Health())
+        models = Fixed(activate(built.bundle(name), schema, built.trust))
+        agent = Agent(models, schema, node="n", outbox=outbox, health=Health())
         for episode in episodes:
             replay(agent, episode, schema, None)
         messages = outbox.pending(10_000)

@@ -17,13 +17,13 @@ from contracts.bundle import Artifact, Bundle, read_bundle
 from contracts.errors import BundleError, ConfigError
 from contracts.features import FeatureSchema
 from contracts.phases import PHASES
-from edge import deploy
+from edge.deploy import active as deploy
 from edge.runtimes import GtilRuntime, NativeRuntime, Runtime, TfliteRuntime, open_runtime, runtime_of
 from edge.runtimes.tflite import INTERPRETERS, installed_interpreters
 from tests.conftest import Build
 
 pytestmark = pytest.mark.slow
-CASES = [("gbt-realistic", 0), ("gbt-realistic", 1), ("cnn-realistic", 0)]
+CASES = [("gbt-realistic", 0), ("gbt-realistic", -1), ("cnn-realistic", 0)]
 
 
 def opened(built: Build, schema: FeatureSchema, name: str, artifact: int) -> tuple[Bundle, Runtime]:
@@ -66,7 +66,7 @@ def test_predict_bears_windows_of_which_little_or_nothing_was_observed(
 
 def test_native_and_gtil_agree_with_values_missing(built: Build, schema: FeatureSchema) -> None:
     bundle, native = opened(built, schema, "gbt-realistic", 0)
-    _, gtil = opened(built, schema, "gbt-realistic", 1)
+    _, gtil = opened(built, schema, "gbt-realistic", -1)
     assert isinstance(native, NativeRuntime)
     assert isinstance(gtil, GtilRuntime)
     windows = np.tile(golden(bundle), (20, 1))
@@ -83,11 +83,11 @@ def test_both_interpreters_reproduce_the_golden_vectors(built: Build, interprete
     # in a process of its own: tflite-runtime breaks once TensorFlow was imported, as other tests here do
     script = (
         "import sys; from pathlib import Path; from contracts.bundle import read_bundle\n"
-        "from contracts.features import feature_schema\nfrom edge import deploy\n"
+        "from contracts.features import feature_schema\nfrom edge.deploy import self_test\n"
         "from edge.runtimes import TfliteRuntime\n"
         "bundle = read_bundle(Path(sys.argv[1]), schema=feature_schema(), trust=None, allow_unsigned=True)\n"
         "runtime = TfliteRuntime(bundle.members['model.tflite'], classes=5, interpreter=sys.argv[2])\n"
-        "deploy.self_test(bundle, runtime, feature_schema()); print(runtime.name)\n"
+        "self_test(bundle, runtime, feature_schema()); print(runtime.name)\n"
     )
     command = [sys.executable, "-c", script, str(built.bundle("cnn-oracle")), interpreter]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ def test_open_runtime_passes_over_a_library_for_another_machine_and_says_what_it
     built: Build, schema: FeatureSchema
 ) -> None:
     bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
-    native, gtil = bundle.manifest.artifacts
+    native, *_, gtil = bundle.manifest.artifacts
     elsewhere = msgspec.structs.replace(native, machine="riscv64")
     manifest = msgspec.structs.replace(bundle.manifest, artifacts=(elsewhere, gtil))
     assert open_runtime(msgspec.structs.replace(bundle, manifest=manifest)).name.startswith("treelite-gtil")

@@ -23,9 +23,10 @@ def add(commands: Commands) -> None:
         "build",
         help="fit, evaluate, compile, prove, score and pack models",
         description="Fit models to a store of episodes (or to a dataset), judge them on the side that was held out,\n"
-        "write the report, compile each model, prove that the artifact behaves as the model did, and pack signed\n"
-        "bundles. OUT/report.html is for people, OUT/index.json ranks the bundles. Started again with the same OUT it\n"
-        "keeps what is still valid. Without options: six architectures under two threat models, a host held out.",
+        "compile each model in several forms, ship the smallest that is shown to be no worse than the model, write\n"
+        "the report, and pack signed bundles. OUT/report.html is for people, OUT/index.json ranks the bundles.\n"
+        "Started again with the same OUT it keeps what is still valid. Without options: six architectures under two\n"
+        "threat models, a host held out.",
         example="trainer build tests/corpus --out build/first --quick",
     )
     parser.add_argument(
@@ -41,6 +42,9 @@ def add(commands: Commands) -> None:
     key = parser.add_mutually_exclusive_group()
     key.add_argument("--key", type=Path, metavar="FILE", help=f"signing key (default: {signing_key_path()}, made anew)")
     key.add_argument("--unsigned", action="store_true", help="sign nothing: the edge then needs --allow-unsigned")
+    parser.add_argument(
+        "--allow-float", action="store_true", help="ship a net in float32 if no quantized form of it passes the gate"
+    )
     parser.add_argument("--json", action="store_true", help="print the index as JSON")
     parser.set_defaults(work=_build)
 
@@ -67,6 +71,7 @@ def _build(options: argparse.Namespace) -> int:
         cluster=options.cluster,
         degraded=options.include_degraded,
         key=key,
+        allow_float=options.allow_float,
     )
     index = build(plan)
     if options.json:

@@ -6,15 +6,18 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
 from contracts.bundle import Bundle, BundleManifest, read_bundle
 from contracts.errors import BundleError
-from contracts.keys import load_trusted_keys
-from contracts.paths import trust_folder
 from contracts.scorecard import Scorecard
-from trainer.commands.options import Commands
+from trainer.bundle import provenance, sbom
+from trainer.bundle.provenance import Provenance
+from trainer.commands.options import Commands, add_trust, trust_of
+
+T = TypeVar("T")
 
 
 class Inspection(msgspec.Struct, kw_only=True):
@@ -24,6 +27,9 @@ class Inspection(msgspec.Struct, kw_only=True):
     key: str | None
     manifest: BundleManifest
     scorecard: Scorecard
+    provenance: Provenance
+    materials: dict[str, Any]
+    """The software bill of materials: CycloneDX."""
 
 
 def add(commands: Commands) -> None:
@@ -37,16 +43,21 @@ def add(commands: Commands) -> None:
         example="trainer inspect build/first/bundles/gbt-realistic-86ac36ed4e68.bundle",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .bundle file")
-    parser.add_argument("--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})")
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.set_defaults(work=_inspect)
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    folder = options.trust or trust_folder()
-    trust = load_trusted_keys(folder) if options.trust or folder.is_dir() else None
-    bundle = read_bundle(options.bundle, schema=None, trust=trust, allow_unsigned=True)
-    found = Inspection(digest=bundle.digest, key=bundle.key, manifest=bundle.manifest, scorecard=_scorecard(bundle))
+    bundle = read_bundle(options.bundle, schema=None, trust=trust_of(options), allow_unsigned=True)
+    found = Inspection(
+        digest=bundle.digest,
+        key=bundle.key,
+        manifest=bundle.manifest,
+        scorecard=_document(bundle, "scorecard.json", Scorecard),
+        provenance=_document(bundle, provenance.MEMBER, Provenance),
+        materials=_document(bundle, sbom.MEMBER, dict[str, Any]),
+    )
     if options.json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
@@ -55,13 +66,14 @@ def _inspect(options: argparse.Namespace) -> int:
     return 0
 
 
-def _scorecard(bundle: Bundle) -> Scorecard:
+def _document(bundle: Bundle, name: str, kind: type[T]) -> T:
     """Raises `BundleError`."""
     try:
-        return msgspec.json.decode(bundle.members.get("scorecard.json", b""), type=Scorecard)
+        return msgspec.json.decode(bundle.members.get(name, b""), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        found = str(error) if name in bundle.members else "missing"
         raise BundleError(
-            f"{bundle.path}:scorecard.json", str(error), expected="a scorecard", remedy="build the bundle again"
+            f"{bundle.path}:{name}", found, expected=f"a {name}", remedy="build the bundle again"
         ) from None
 
 
@@ -73,6 +85,7 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "digest", found.digest
     sees = f"{len(manifest.channels)} channels, {manifest.view}"
     yield "model", f"{manifest.architecture}, {manifest.threat_model}: {sees}"
+    yield "form", f"{manifest.form}; golden vectors within {manifest.tolerance:g}"
     yield "classes", ", ".join(manifest.phases)
     yield "feature schema", manifest.schema_hash
     for artifact in manifest.artifacts:
@@ -90,4 +103,13 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "calibration", f"expected error {card.calibration_error:.3f}"
     yield "made from", f"dataset {manifest.corpus_digest}"
     yield "", f"split {manifest.split_digest}, seed {manifest.seed}"
+    made = found.provenance
+    yield "made by", made.command
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
+    yield "", f"Python {made.python} on {made.machine}, where it was proven; code {made.code[:12]}…"
+    yield "settings", ", ".join(f"{name} {value:g}" for name, value in made.settings.items())
+    parts, libraries = (
+        found.materials["metadata"]["component"].get("components", []),
+        found.materials.get("components", []),
+    )
+    yield "materials", f"{len(parts)} files, {len(libraries)} libraries ({sbom.MEMBER}, CycloneDX)"

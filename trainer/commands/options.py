@@ -11,6 +11,8 @@ from contracts.channels import read_channels
 from contracts.cli import Parser
 from contracts.errors import ConfigError
 from contracts.features import FeatureSchema, feature_schema
+from contracts.keys import TrustedKeys, load_trusted_keys
+from contracts.paths import trust_folder
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -42,6 +44,16 @@ def placed(options: argparse.Namespace, path: Path) -> Path:
 
 def add_channels(parser: Parser) -> None:
     parser.add_argument("--channels", type=Path, metavar="FILE", help="a channel registry of your own (TOML)")
+
+
+def add_trust(parser: Parser) -> None:
+    parser.add_argument("--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})")
+
+
+def trust_of(options: argparse.Namespace) -> TrustedKeys | None:
+    """Trust that was named must be there; the default folder may be absent."""
+    folder = options.trust or trust_folder()
+    return load_trusted_keys(folder) if options.trust or folder.is_dir() else None
 
 
 def schema_of(options: argparse.Namespace) -> FeatureSchema:

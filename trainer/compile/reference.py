@@ -14,9 +14,15 @@ _WINDOWS = 2000
 """Importance is worked out on at most so many windows."""
 
 
-def golden_rows(y: NDArray[np.int64]) -> NDArray[np.intp]:
-    """The first few windows of each class."""
-    return np.concatenate([np.flatnonzero(y == label)[:GOLDEN_PER_CLASS] for label in np.unique(y)])
+def golden_rows(y: NDArray[np.int64], said: NDArray[np.float32], tolerance: float) -> NDArray[np.intp]:
+    """The first few windows of each class whose decision a difference of `tolerance` cannot change; else the surest."""
+    second, first = np.sort(said, axis=1)[:, -2:].T
+    clear = first - second > 2 * tolerance
+    chosen = []
+    for label in np.unique(y):
+        at = np.flatnonzero(y == label)
+        chosen.append(at[np.argsort(~clear[at] * (1 + second[at] - first[at]), kind="stable")][:GOLDEN_PER_CLASS])
+    return np.sort(np.concatenate(chosen))
 
 
 def reference(model: Model, train: Side, validation: Side, channels: int) -> Reference:

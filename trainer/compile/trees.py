@@ -1,4 +1,4 @@
-"""gbt -> Treelite: a checkpoint, and a native library for this machine."""
+"""gbt -> Treelite: a checkpoint, and native libraries made by C compilers, for this machine and for a Pi."""
 
 from __future__ import annotations
 
@@ -16,57 +16,80 @@ import treelite
 
 from contracts.bundle import Artifact
 from contracts.errors import ConfigError, ParityError
-from trainer.architectures.gbt import GbtModel
-from trainer.compile.base import Compiled
+from trainer.compile.base import Facts
 from trainer.quiet import hushed
 
 # One file per unit keeps the compiler small; without contraction the sums round as XGBoost's do.
 UNITS = 40
 FLAGS = ("-O1", "-ffp-contract=off", "-fPIC", "-std=c99", "-w")
+MACHINES = {
+    "x86_64": ("x86_64-linux-gnu-gcc",),
+    # a Pi 4's core; a Pi 5 runs it too, with pages of 16 KiB (64, the default, would be mostly padding)
+    "aarch64": ("aarch64-linux-gnu-gcc", "-mcpu=cortex-a72", "-Wl,-z,max-page-size=16384"),
+}
+"""Compilers of Debian's by the machine that they compile for, and what they are told."""
+CHECKPOINT = "model.tl"
 
 
-def compile_trees(model: GbtModel, compiler: str = "cc") -> Compiled:
-    """Artifacts of a gbt, the native one first. Raises `ConfigError` without a C compiler."""
-    forest = treelite.frontend.from_xgboost(model.booster)
+def library_name(machine: str) -> str:
+    return f"model.{machine}.so"
+
+
+def compiler_for(machine: str) -> tuple[str, ...] | None:
+    """A compiler's command; None if there is none here."""
+    command, *options = MACHINES.get(machine, ("cc",))
+    if machine == platform.machine() and shutil.which(command) is None:
+        command = "cc"  # its own compiler goes by that name everywhere
+    return (command, *options) if shutil.which(command) else None
+
+
+def tree_artifacts(machines: tuple[str, ...]) -> tuple[Artifact, ...]:
+    """Native libraries first, of this machine before others; then the checkpoint, which any machine can interpret."""
+    order = sorted(machines, key=lambda machine: (machine != platform.machine(), machine))
+    return (
+        *(Artifact(runtime="treelite-native", member=library_name(one), machine=one) for one in order),
+        Artifact(runtime="treelite-gtil", member=CHECKPOINT),
+    )
+
+
+def compile_forest(forest: treelite.Model, machines: tuple[str, ...]) -> tuple[dict[str, bytes], Facts]:
+    """Members by name. Raises `ConfigError` without a C compiler, `ParityError` if one fails."""
+    nodes = sum(len(tree["nodes"]) for tree in json.loads(forest.dump_as_json())["trees"])
+    members = {}
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
-        forest.serialize(os.fspath(folder / "model.tl"))
-        library = _native(forest, folder, compiler)
-        machine = platform.machine()
-        native = f"model.{machine}.so"
-        return Compiled(
-            artifacts=(
-                Artifact(runtime="treelite-native", member=native, machine=machine),
-                Artifact(runtime="treelite-gtil", member="model.tl"),
-            ),
-            members={native: library.read_bytes(), "model.tl": (folder / "model.tl").read_bytes()},
-            tolerance=1e-5,
-            quantized=False,
-        )
+        forest.serialize(os.fspath(folder / CHECKPOINT))
+        members[CHECKPOINT] = (folder / CHECKPOINT).read_bytes()
+        with hushed():
+            tl2cgen.generate_c_code(
+                forest,
+                dirpath=folder / "c",
+                # not `quantize`: it prints thresholds with 8 digits, and float32 needs 9 to come back the same
+                params={"parallel_comp": min(UNITS, max(1, forest.num_tree))},
+                verbose=False,
+            )
+        for machine in machines:
+            members[library_name(machine)] = _library(folder / "c", machine)
+    return members, Facts(trees=forest.num_tree, nodes=nodes)
 
 
-def _native(forest: treelite.Model, folder: Path, compiler: str) -> Path:
-    if shutil.which(compiler) is None:
-        raise ConfigError(compiler, "no such program", expected="a C compiler", remedy="install gcc")
-    with hushed():
-        tl2cgen.generate_c_code(
-            forest,
-            dirpath=folder / "c",
-            # not `quantize`: it prints thresholds with 8 digits, and float32 needs 9 to come back the same
-            params={"parallel_comp": min(UNITS, max(1, forest.num_tree))},
-            verbose=False,
+def _library(folder: Path, machine: str) -> bytes:
+    compiler = compiler_for(machine)
+    if compiler is None:
+        raise ConfigError(
+            MACHINES.get(machine, ("cc",))[0], "no such program", expected="a C compiler", remedy="install gcc"
         )
-    recipe = json.loads((folder / "c" / "recipe.json").read_text())
+    recipe = json.loads((folder / "recipe.json").read_text())
     units = [source["name"] for source in recipe["sources"]]
 
     def build(unit: str) -> None:
-        _run([compiler, *FLAGS, "-c", f"{unit}.c", "-o", f"{unit}.o"], folder / "c")
+        _run([*compiler, *FLAGS, "-c", f"{unit}.c", "-o", f"{unit}.o"], folder)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(build, units))
-    library = folder / "c" / "model.so"
-    _run([compiler, "-shared", "-s", "-o", library.name, *(f"{unit}.o" for unit in units), "-lm"], folder / "c")
-    return library
+    library = folder / library_name(machine)
+    _run([*compiler, "-shared", "-s", "-o", library.name, *(f"{unit}.o" for unit in units), "-lm"], folder)
+    return library.read_bytes()
 
 
 def _run(command: list[str], folder: Path) -> None:
@@ -74,5 +97,5 @@ def _run(command: list[str], folder: Path) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         raise ParityError(
-            " ".join(command), lines[0], expected="a library", remedy="check that the compiler makes shared libraries"
+            " ".join(command[:1]), lines[0], expected="a library", remedy="check that it makes shared libraries"
         )

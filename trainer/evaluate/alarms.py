@@ -137,6 +137,21 @@ def detection(
     test: Samples, probabilities: Probabilities, classes: tuple[str, ...], resampled: Resampled
 ) -> Detection | None:
     """True positive rate at 1 % false positives; None where one of the two was never recorded."""
+    found = detection_of(test, probabilities, classes, resampled)
+    if found is None:
+        return None
+    infected = [i for i, name in enumerate(classes) if name in INFECTED]
+    return Detection(
+        infected=int(np.isin(test.y, infected).sum()),
+        clean=int((test.y == classes.index(CLEAN)).sum()),
+        true_positive_rate=resampled.around(*found),
+    )
+
+
+def detection_of(
+    test: Samples, probabilities: Probabilities, classes: tuple[str, ...], resampled: Resampled
+) -> tuple[float, Floats] | None:
+    """That rate, and those of resamples (R,), the same ones for every model."""
     infected_columns = [i for i, name in enumerate(classes) if name in INFECTED]
     score = probabilities[:, infected_columns].sum(axis=1, dtype=np.float64)
     positive = np.isin(test.y, infected_columns)
@@ -145,11 +160,7 @@ def detection(
         return None
     rate = true_positive_rates(score, positive, negative, resampled.cluster, np.ones((1, resampled.episodes)))
     rates = true_positive_rates(score, positive, negative, resampled.cluster, resampled.draws[:_RESAMPLES])
-    return Detection(
-        infected=int(positive.sum()),
-        clean=int(negative.sum()),
-        true_positive_rate=resampled.around(float(rate[0]), rates),
-    )
+    return float(rate[0]), rates
 
 
 def true_positive_rates(

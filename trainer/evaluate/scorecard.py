@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from contracts.payloads import Interval, Paired, ProfileScore
 from contracts.scorecard import Scorecard
 from edge import scores
-from trainer.compile.proven import Proven
+from trainer.compile.prove import Proven
 from trainer.corpus.samples import Samples
 from trainer.evaluate.calibration import calibration_error
 from trainer.evaluate.resampled import Resampled

@@ -12,22 +12,34 @@ import numpy as np
 
 from contracts.payloads import Interval
 from contracts.telemetry.storage import write_file
+from trainer.compile.record import Compilations
 from trainer.evaluate.record import Evaluation, Group, ModelRecord, RecipeRecord
 from trainer.report import charts
+from trainer.report.artifacts import artifacts_section
 from trainer.report.pitfalls import answers
 from trainer.report.plots import heat_map
 
 PAGE = "report.html"
 
 
-def write_report(evaluation: Evaluation, out: Path) -> Path:
-    """`report.html`, whose path is returned, and `report.json` beside it. Raises `StorageError`."""
+def write_report(evaluation: Evaluation, compilations: Compilations | None, out: Path) -> Path:
+    """`report.html`, whose path is returned, and `report.json` beside it. Raises `StorageError`.
+
+    compilations: what was compiled, if anything was; of other fits it is left out.
+    """
+    if compilations is not None and compilations.fits != evaluation.fits:
+        compilations = None
     source = resources.files("trainer.report").joinpath("report.html").read_text("utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
     template.globals.update(interval=in_words, seconds=_seconds, rate=_rate)
-    page = template.render(e=evaluation, recipes=[_view(evaluation, recipe) for recipe in evaluation.recipes])
+    page = template.render(
+        e=evaluation,
+        recipes=[_view(evaluation, recipe) for recipe in evaluation.recipes],
+        artifacts=artifacts_section(compilations) if compilations else "",
+    )
     write_file(out / PAGE, page.encode())
-    write_file(out / "report.json", msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
+    figures = {**msgspec.structs.asdict(evaluation), "candidates": compilations.models if compilations else None}
+    write_file(out / "report.json", msgspec.json.format(msgspec.json.encode(figures), indent=1))
     return out / PAGE
 
 

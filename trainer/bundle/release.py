@@ -8,14 +8,15 @@ from pathlib import Path
 import msgspec
 
 from edge.scores import agreement
-from trainer.compile.proven import Proven
+from trainer.bundle.held_out import HeldOut
+from trainer.bundle.pack import Label, pack
+from trainer.compile.prove import Proven
 from trainer.corpus.samples import Samples
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.record import RecipeRecord
 from trainer.evaluate.resampled import Resampled
 from trainer.evaluate.scorecard import score
 from trainer.index import Entry, Index, RuntimeFigures
-from trainer.pack import Label, pack
 
 BUNDLES = "bundles"
 
@@ -32,11 +33,8 @@ def release(
         },
         resampled,
     )
-    models = {model.title: model for model in record.models}
     entries = []
     for one in proven:
-        model = models[one.job.title]
-        temperature = model.calibration.temperature
         card = score(
             one,
             test,
@@ -44,13 +42,15 @@ def release(
             label.classes,
             resampled,
             elapsed_time_alone=record.leaks.elapsed_time_alone,
-            temperature=temperature,
+            temperature=one.temperature,
             paired=duels.against_best(one.job.title),
         )
-        path = pack(one, card, label, out / BUNDLES, temperature=temperature, abstain_below=model.abstention.threshold)
+        by_episode = HeldOut.of(test, one.runs[0].probabilities, label.classes)
+        path = pack(one, card, by_episode, label, out / BUNDLES)
         entries.append(
             Entry(
                 bundle=str(path.relative_to(out)),
+                form=one.candidate.form,
                 architecture=one.job.architecture,
                 threat_model=one.job.threat_model,
                 macro_f1=card.macro_f1,
@@ -58,7 +58,8 @@ def release(
                 model_macro_f1=card.model_macro_f1,
                 argmax_agreement=card.argmax_agreement,
                 max_probability_difference=card.max_probability_difference,
-                artifact_bytes={name: len(data) for name, data in sorted(one.compiled.members.items())},
+                artifact_bytes={name: len(data) for name, data in sorted(one.candidate.members.items())},
+                size=one.candidate.size,
                 bundle_bytes=path.stat().st_size,
                 signed_by=label.key.id if label.key else None,
                 runtimes=tuple(

@@ -13,54 +13,58 @@ from contracts.keys import SigningKey
 from contracts.scorecard import Scorecard
 from contracts.telemetry.storage import sha256
 from trainer.architectures import architecture_named
-from trainer.compile.proven import Proven
+from trainer.bundle import held_out, provenance, sbom
+from trainer.compile.prove import Proven
 from trainer.split import Split
 from trainer.versions import library_versions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
-    """What goes on every bundle of one build. temperature, abstain_below: chosen on validation, per model."""
+    """What goes on every bundle of one build. command: see `provenance`."""
 
     split: Split
     schema: FeatureSchema
     classes: tuple[str, ...]
     key: SigningKey | None
+    command: str
 
 
-def pack(
-    one: Proven, scorecard: Scorecard, label: Label, out: Path, *, temperature: float, abstain_below: float
-) -> Path:
+def pack(one: Proven, scorecard: Scorecard, decided: held_out.HeldOut, label: Label, out: Path) -> Path:
     """Write `<architecture>-<threat model>-<build id>.bundle` into a folder. The same model, the same bytes."""
     windows, probabilities = one.golden
     split, job = label.split, one.job
     members = {
-        **one.compiled.members,
+        **one.candidate.members,
         "schema.json": label.schema.canonical(),
         "scorecard.json": msgspec.json.encode(scorecard, order="sorted"),
         "reference.json": msgspec.json.encode(one.reference, order="sorted"),
         "golden-windows.f32": windows.astype("<f4").tobytes(),
         "golden-probabilities.f32": probabilities.astype("<f4").tobytes(),
+        held_out.MEMBER: msgspec.json.encode(decided, order="sorted"),
+        provenance.MEMBER: msgspec.json.encode(_provenance(one, scorecard, label), order="sorted"),
     }
     content = [f"{name} {sha256(data)}" for name, data in sorted(members.items())]
-    believed = [str(temperature), str(abstain_below)]
+    believed = [str(one.temperature), str(one.abstain_below)]
     build_id = sha256("\n".join([split.dataset_digest, split.digest, str(job.seed), *believed, *content]).encode())[:12]
     name = f"{job.title}-{build_id}"
+    members[sbom.MEMBER] = sbom.bill_of_materials(name, build_id, members, library_versions())
     manifest = BundleManifest(
         format=1,
         name=name,
         build_id=build_id,
         architecture=job.architecture,
         threat_model=job.threat_model,
+        form=one.candidate.form,
         schema_hash=label.schema.hash,
         phases=label.classes,
         channels=job.channels,
         view=architecture_named(job.architecture).view,
-        artifacts=one.compiled.artifacts,
+        artifacts=one.candidate.artifacts,
         members={},
-        temperature=temperature,
-        abstain_below=abstain_below,
-        tolerance=one.compiled.tolerance,
+        temperature=one.temperature,
+        abstain_below=one.abstain_below,
+        tolerance=one.tolerance,
         recipe=split.recipe,
         seed=job.seed,
         corpus_digest=split.dataset_digest,
@@ -70,3 +74,22 @@ def pack(
     path = out / f"{name}.bundle"
     write_bundle(path, manifest, members, label.key)
     return path
+
+
+def _provenance(one: Proven, card: Scorecard, label: Label) -> provenance.Provenance:
+    return provenance.Provenance(
+        dataset=label.split.dataset_digest,
+        schema_hash=label.schema.hash,
+        split=label.split.digest,
+        recipe=label.split.recipe,
+        held_out=label.split.held_out,
+        command=label.command,
+        settings=architecture_named(one.job.architecture).resolved(one.job.settings),
+        form=one.candidate.form,
+        version=library_versions()["phasewatch"],
+        code=provenance.code_digest(),
+        libraries=provenance.libraries(),
+        macro_f1=card.macro_f1,
+        model_macro_f1=card.model_macro_f1,
+        **provenance.made_by(),
+    )

@@ -1,0 +1,203 @@
+"""`edge install`, `rollback`, `promote`, `dismiss`, `status` and `self-test`: which bundle runs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from contracts.errors import MissingError, PhasewatchError
+from edge.commands.options import Commands, add_site, site_of
+from edge.deploy import Active, activate
+from edge.deploy.apart import tried_apart
+from edge.deploy.deployment import Deployment, Installed, read_deployment
+from edge.deploy.verbs import Site, dismiss, install, promote, rollback
+
+
+class Standing(msgspec.Struct, kw_only=True):
+    """One installed bundle. runtime: what would run it here; key: who vouches for it; fault: why it cannot run."""
+
+    name: str
+    digest: str
+    proven: bool
+    starts: int
+    runtime: str | None
+    key: str | None
+    fault: str | None
+
+
+class Status(msgspec.Struct, kw_only=True):
+    """What `edge status --json` prints."""
+
+    state: str
+    schema_hash: str
+    current: Standing | None
+    previous: Standing | None
+    shadow: Standing | None
+    returned: dict[str, str | None] | None
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "install",
+        help="make a bundle the one that runs",
+        description="Verify a bundle (signature, digests, feature schema), copy it beside the one in use, run its\n"
+        "golden vectors through the runtime that it will use here, and only then switch, in one step. A running agent\n"
+        "takes it between two windows. It is on trial for its first windows: an agent returns to the last good bundle\n"
+        "by itself if this one cannot be opened, ends the agent, or is late.",
+        example="edge install gbt-realistic-86ac36ed4e68.bundle --trust keys",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .bundle file")
+    parser.add_argument(
+        "--shadow", action="store_true", help="let it ride along: its predictions are published, and decide nothing"
+    )
+    parser.add_argument("--allow-unsigned", action="store_true", help="accept one that no trusted key signed")
+    add_site(parser)
+    parser.set_defaults(work=_install)
+
+    parser = commands.add_parser(
+        "rollback",
+        help="return to the bundle before",
+        description="Verify and self-test the previous bundle again, and make it the current one; once more undoes it.",
+        example="edge rollback",
+    )
+    add_site(parser)
+    parser.set_defaults(work=lambda options: _switched(*rollback(site_of(options))))
+
+    parser = commands.add_parser(
+        "promote",
+        help="make the shadow the bundle that runs",
+        description="The shadow is verified and self-tested again and becomes the current bundle, on trial like any\n"
+        "new one; the current one becomes the previous.",
+        example="edge promote",
+    )
+    add_site(parser)
+    parser.set_defaults(work=lambda options: _switched(*promote(site_of(options))))
+
+    parser = commands.add_parser(
+        "dismiss", help="end the shadow", description="The shadow rides along no more.", example="edge dismiss"
+    )
+    add_site(parser)
+    parser.set_defaults(work=_dismiss)
+
+    parser = commands.add_parser(
+        "status",
+        help="what is installed here",
+        description="The current bundle, the one before and the shadow, each verified and opened as an agent would.\n"
+        "Exit status 1 if one of them could not run.",
+        example="edge status --json",
+    )
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    add_site(parser)
+    parser.set_defaults(work=_status)
+
+    parser = commands.add_parser(
+        "self-test",
+        help="run a bundle's golden vectors here",
+        description="Verify a bundle and run its golden vectors through the runtime that it would use here.\n"
+        "Nothing is installed.",
+        example="edge self-test gbt-realistic-86ac36ed4e68.bundle --trust keys",
+    )
+    parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="a file (default: the installed one)")
+    parser.add_argument("--allow-unsigned", action="store_true", help="accept one that no trusted key signed")
+    add_site(parser)
+    parser.set_defaults(work=_self_test)
+
+
+def _install(options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    site = site_of(options)
+    active, state = install(
+        site, options.bundle, allow_unsigned=options.allow_unsigned, shadow=options.shadow, first=tried_apart
+    )
+    took = f"{time.monotonic() - began:.2f} s"
+    if options.shadow:
+        _say(f"{active.ref.name} rides along through {active.runtime.name}, verified and self-tested in {took}")
+        return 0
+    status = _switched(active, state)
+    _say(f"verified and self-tested in {took}")
+    return status
+
+
+def _switched(active: Active, state: Deployment) -> int:
+    before = f"; before: {state.previous.name}" if state.previous else ""
+    _say(f"{active.ref.name} is the current bundle, through {active.runtime.name}{before}")
+    return 0
+
+
+def _dismiss(options: argparse.Namespace) -> int:
+    dismiss(options.state)
+    _say("no bundle rides along")
+    return 0
+
+
+def _self_test(options: argparse.Namespace) -> int:
+    site = site_of(options)
+    if options.bundle is not None:
+        active = activate(options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
+    else:
+        current = read_deployment(site.folder).current
+        if current is None:
+            raise MissingError(
+                site.folder, "no bundle is installed", expected="one", remedy="name a file, or install one first"
+            )
+        active = site.active(current)
+    manifest = active.bundle.manifest
+    _say(f"{manifest.name}: golden vectors come out within {manifest.tolerance:g} in {active.runtime.name}")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    site = site_of(options)
+    state = read_deployment(site.folder)
+    found = Status(
+        state=str(site.folder),
+        schema_hash=site.schema.hash,
+        current=_standing(site, state.current),
+        previous=_standing(site, state.previous),
+        shadow=_standing(site, state.shadow),
+        returned=None if state.returned is None else msgspec.structs.asdict(state.returned),
+    )
+    if options.json:
+        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+    else:
+        for role in ("current", "previous", "shadow"):
+            print(f"{role:<10}{_in_words(getattr(found, role))}")
+        if found.returned is not None:
+            print(f"returned  from {found.returned['left']}: {found.returned['why']}")
+    return int(any(one is not None and one.fault is not None for one in (found.current, found.previous, found.shadow)))
+
+
+def _standing(site: Site, installed: Installed | None) -> Standing | None:
+    if installed is None:
+        return None
+    active = fault = None
+    try:
+        active = site.active(installed)
+    except PhasewatchError as error:
+        fault = str(error)
+    return Standing(
+        name=installed.name,
+        digest=installed.digest,
+        proven=installed.proven,
+        starts=installed.starts,
+        runtime=active.runtime.name if active else None,
+        key=active.ref.key if active else None,
+        fault=fault,
+    )
+
+
+def _in_words(one: Standing | None) -> str:
+    if one is None:
+        return "none"
+    if one.fault is not None:
+        return f"{one.name}  CANNOT RUN: {one.fault}"
+    trial = "proven" if one.proven else f"on trial, {one.starts} start{'' if one.starts == 1 else 's'}"
+    return f"{one.name}  through {one.runtime}, {f'signed by {one.key}' if one.key else 'UNSIGNED'}, {trial}"
+
+
+def _say(line: str) -> None:
+    print(f"edge: {line}", file=sys.stderr, flush=True)

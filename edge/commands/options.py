@@ -1,0 +1,74 @@
+"""Options that several verbs share, and how their values are checked."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+from pathlib import Path
+from typing import TypeAlias
+
+from contracts.channels import read_channels
+from contracts.cli import Parser
+from contracts.features import feature_schema
+from contracts.keys import TrustedKeys, load_trusted_keys
+from contracts.paths import state_folder, trust_folder
+from edge.deploy.verbs import Site
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+def add_site(parser: Parser) -> None:
+    """Where bundles are installed, and what is accepted there."""
+    state = state_folder()
+    parser.add_argument(
+        "--state", type=Path, default=state, metavar="DIR", help=f"what is installed (default: {state})"
+    )
+    parser.add_argument("--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})")
+    parser.add_argument("--channels", type=Path, metavar="FILE", help="a channel registry of your own (TOML)")
+
+
+def site_of(options: argparse.Namespace) -> Site:
+    """Raises `MissingError`, `ConfigError` for a trust folder or a registry that does not read."""
+    schema = feature_schema(read_channels(options.channels) if options.channels else None)
+    return Site(folder=options.state, schema=schema, trust=trust_of(options))
+
+
+def trust_of(options: argparse.Namespace) -> TrustedKeys | None:
+    """Trust that was named must be there; the default folder may be absent."""
+    if options.trust is None and not trust_folder().is_dir():
+        return None
+    return load_trusted_keys(options.trust or trust_folder())
+
+
+def hostname() -> str:
+    """As it may stand in a topic."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", platform.node().partition(".")[0]).strip("-._")[:64] or "edge"
+
+
+def node(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not made of letters, digits, dots, dashes and underscores")
+    return text
+
+
+def speed(text: str) -> float | None:
+    if text == "max":
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0
+    if not 0.001 <= number <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither max nor a number from 0.001 to 1000000")
+    return number
+
+
+def seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 86_400:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to a day")
+    return number

@@ -1,0 +1,73 @@
+"""`edge replay`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from contracts.errors import ConfigError
+from contracts.paths import outbox_path
+from edge.commands.options import Commands, add_site, hostname, node, seconds, site_of, speed
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "replay",
+        help="run recorded episodes through a bundle",
+        description="Replay recordings: rows arrive in their recorded order and time, windows are extracted as they\n"
+        "would be live, and events go through a durable outbox to the broker. With the broker away the events are\n"
+        "kept; they are sent when it returns, at the latest by the next replay with the same outbox.\n"
+        "Without --bundle the installed one runs, and what is installed meanwhile takes over between two windows.",
+        example="edge replay tests/corpus/lab-q35-2/lab-q35-2-io-walk-s01 --bundle B.bundle \\\n"
+        "    --broker mqtt://127.0.0.1:1883 --trust keys --speed 20",
+    )
+    parser.add_argument("episodes", type=Path, nargs="+", metavar="EPISODE", help="folder with an episode.json")
+    parser.add_argument("--bundle", type=Path, metavar="B", help="the model (default: what is installed)")
+    parser.add_argument("--broker", required=True, metavar="URL", help="mqtt://[user@]host[:port] or mqtts://…")
+    parser.add_argument(
+        "--speed", type=speed, default="max", metavar="N|max", help="times as fast as recorded (default: max)"
+    )
+    parser.add_argument("--node", type=node, default=hostname(), help=f"name in topics (default: {hostname()})")
+    add_site(parser)
+    parser.add_argument("--allow-unsigned", action="store_true", help="run a --bundle that no trusted key signed")
+    parser.add_argument(
+        "--allow-missing-source", action="store_true", help="replay episodes that lack a source (marked degraded)"
+    )
+    parser.add_argument("--outbox", type=Path, default=outbox_path(), metavar="FILE", help=f"default: {outbox_path()}")
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="the broker's password")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust with mqtts")
+    parser.add_argument(
+        "--drain-timeout", type=seconds, default=10.0, metavar="S", help="how long to wait for the broker at the end"
+    )
+    parser.set_defaults(work=_replay)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from edge.broker import parse_broker
+    from edge.deploy import activate
+    from edge.deploy.follow import Fixed, Follower
+    from edge.session import replay_all
+
+    if len({path.resolve() for path in options.episodes}) < len(options.episodes):
+        raise ConfigError("EPISODE…", "one is named twice", expected="each once", remedy="name it once")
+    site = site_of(options)
+    models: Fixed | Follower
+    if options.bundle is None:
+        models = Follower(site)
+    else:
+        active = activate(options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
+        models = Fixed(active)
+    try:
+        return replay_all(
+            episodes=options.episodes,
+            models=models,
+            broker=parse_broker(options.broker, password_file=options.password_file, ca_file=options.ca_file),
+            schema=site.schema,
+            allow_missing=options.allow_missing_source,
+            speed=options.speed,
+            node=options.node,
+            outbox_path=options.outbox,
+            drain_timeout=options.drain_timeout,
+        )
+    finally:
+        models.close()

@@ -1,0 +1,134 @@
+"""What a person decides: install, roll back, promote a shadow or dismiss it. The running bundle is never touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from contracts.bundle import MAX_BUNDLE, read_bundle
+from contracts.errors import ConfigError
+from contracts.features import FeatureSchema
+from contracts.keys import TrustedKeys
+from contracts.telemetry.storage import read_file, write_file
+from edge.deploy.active import Active, activate
+from edge.deploy.deployment import (
+    Deployment,
+    Installed,
+    bundle_path,
+    changing,
+    deciding,
+    read_deployment,
+    write_deployment,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """One machine's state folder, and what it accepts."""
+
+    folder: Path
+    schema: FeatureSchema
+    trust: TrustedKeys | None
+
+    def active(self, installed: Installed) -> Active:
+        """Verify and open an installed bundle. Raises as `activate` does."""
+        path = bundle_path(self.folder, installed)
+        return activate(path, self.schema, self.trust, allow_unsigned=installed.unsigned)
+
+
+def install(
+    site: Site,
+    bundle: Path,
+    *,
+    allow_unsigned: bool,
+    shadow: bool,
+    first: Callable[[Site, Installed], None] = lambda _site, _installed: None,
+) -> tuple[Active, Deployment]:
+    """Verify a bundle, copy it beside those in use, self-test the copy, and make it the current one (or the shadow).
+
+    first: called with the copy before it is opened here (`apart.tried_apart`).
+
+    Raises `MissingError`, `TornError`, `BundleError` and its kin, `DigestError`, `SchemaMismatchError`, `StorageError`,
+    `ConfigError` for a shadow of nothing. After any of them, and after a power cut, what was installed is as before.
+    """
+    if shadow and read_deployment(site.folder).current is None:
+        raise ConfigError(
+            site.folder, "no bundle to shadow", expected="a current one", remedy="install one without --shadow first"
+        )
+    # from one reading of the file: what is verified is what is copied
+    data = read_file(bundle, MAX_BUNDLE)
+    found = read_bundle(bundle, schema=site.schema, trust=site.trust, allow_unsigned=allow_unsigned, data=data)
+    made = Installed(
+        file=f"{found.manifest.name}-{found.digest[:12]}.bundle",
+        name=found.manifest.name,
+        digest=found.digest,
+        unsigned=found.key is None,
+    )
+    with deciding(site.folder):
+        write_file(bundle_path(site.folder, made), data)
+        first(site, made)
+        active = site.active(made)
+        with changing(site.folder) as before:
+            state = _with_shadow(before, made) if shadow else _with_current(before, made)
+            write_deployment(site.folder, state)
+    return active, state
+
+
+def _with_current(before: Deployment, made: Installed) -> Deployment:
+    current, previous = before.current, before.previous
+    if current is not None and current.digest == made.digest:  # again: its trial begins anew
+        return msgspec.structs.replace(before, current=made, returned=None)
+    if current is not None and (current.proven or previous is None):
+        previous = current
+    shadow = before.shadow if before.shadow is None or before.shadow.digest != made.digest else None
+    return Deployment(current=made, previous=previous, shadow=shadow)
+
+
+def _with_shadow(before: Deployment, made: Installed) -> Deployment:
+    if before.current is not None and before.current.digest == made.digest:
+        raise ConfigError(
+            made.name, "is the current bundle", expected="another one", remedy="a bundle cannot shadow itself"
+        )
+    return msgspec.structs.replace(before, shadow=made)
+
+
+def rollback(site: Site) -> tuple[Active, Deployment]:
+    """Return to the previous bundle, once it has been verified and tested again; the current one becomes the previous.
+
+    Raises `ConfigError` if there is none, and as `activate` does.
+    """
+    with deciding(site.folder), changing(site.folder) as before:
+        if before.previous is None:
+            raise ConfigError(
+                site.folder, "no previous bundle", expected="one to return to", remedy="install one with edge install"
+            )
+        active = site.active(before.previous)
+        state = msgspec.structs.replace(before, current=before.previous, previous=before.current, returned=None)
+        write_deployment(site.folder, state)
+    return active, state
+
+
+def promote(site: Site) -> tuple[Active, Deployment]:
+    """Make the shadow the current bundle. Raises `ConfigError` if there is none, and as `activate` does."""
+    with deciding(site.folder), changing(site.folder) as before:
+        if before.shadow is None:
+            raise ConfigError(
+                site.folder, "no shadow", expected="one", remedy="install one with edge install BUNDLE --shadow"
+            )
+        active = site.active(before.shadow)
+        state = _with_current(before, msgspec.structs.replace(before.shadow, starts=0))
+        write_deployment(site.folder, state)
+    return active, state
+
+
+def dismiss(folder: Path) -> Deployment:
+    """End the shadow. Raises `ConfigError` if there is none."""
+    with deciding(folder), changing(folder) as before:
+        if before.shadow is None:
+            raise ConfigError(folder, "no shadow", expected="one", remedy="there is nothing to dismiss")
+        state = msgspec.structs.replace(before, shadow=None)
+        write_deployment(folder, state)
+    return state

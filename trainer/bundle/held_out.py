@@ -1,0 +1,52 @@
+"""What a bundle's model decided on the held-out side, episode by episode: enough to compare two bundles in pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import BundleError
+from edge import scores
+from trainer.corpus.samples import Samples
+
+MEMBER = "held-out.json"
+
+
+class HeldOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """episodes: id -> confusion over `classes`, row by row: K * K counts, `[truth * K + decided]`."""
+
+    classes: tuple[str, ...]
+    episodes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, test: Samples, probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> HeldOut:
+        """probabilities: (N, K) of the shipped artifact."""
+        names, cluster = np.unique(test.episode_id.astype(str), return_inverse=True)
+        found = scores.confusions(test.y, probabilities.argmax(axis=1), cluster.astype(np.int64), len(classes))
+        counts = found.reshape(len(names), -1)
+        return cls(
+            classes=classes,
+            episodes={str(name): tuple(map(int, row)) for name, row in zip(names, counts, strict=True)},
+        )
+
+    def confusions(self, episodes: list[str]) -> NDArray[np.int64]:
+        """(E, K, K) of some of them, in this order."""
+        k = len(self.classes)
+        return np.array([self.episodes[name] for name in episodes], np.int64).reshape(len(episodes), k, k)
+
+
+def read_held_out(data: bytes | None, path: Path) -> HeldOut:
+    """Raises `BundleError`."""
+    try:
+        found = msgspec.json.decode(data or b"", type=HeldOut)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        problem = "missing" if data is None else str(error)
+    else:
+        cells = len(found.classes) ** 2
+        if all(len(row) == cells and min(row) >= 0 for row in found.episodes.values()):
+            return found
+        problem = f"a confusion that is not of {len(found.classes)} classes"
+    raise BundleError(f"{path}:{MEMBER}", problem, expected="held-out decisions", remedy="build the bundle again")

@@ -1,0 +1,15 @@
+"""What a candidate must reach (docs/adr/0019)."""
+
+from __future__ import annotations
+
+AGREEMENT = 0.95
+"""Of decisions: what decides unlike its model on more than one window of twenty is another model, however good, and the
+report's figures are not its own."""
+MARGIN = 0.01
+"""Of macro F1: the lower end of the paired 95 % interval lies above one point less."""
+TAIL_MARGIN = 0.05
+"""Of the true positive rate at 1 % false positives, likewise; it hangs on the highest of a few dozen clean windows."""
+CALIBRATION_MARGIN = 0.02
+"""Of the expected calibration error, each after its own temperature."""
+EXACT = 1e-5
+"""How far an artifact may be off that computes what its model computes."""

@@ -1,0 +1,153 @@
+"""Models -> candidates, in processes of their own: a converter that dies takes no build with it.
+
+python -m trainer.compile.convert TASK.json      (written and read here)
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import PhasewatchError, WorkError
+from contracts.telemetry.storage import write_file
+from trainer.compile.base import Facts
+
+LIMIT_S = 600
+_STARTED, _FAILED, _FACTS = "started", "failed", "facts.json"
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What to convert. forms: (name, source) in order, each written into the folder `<out>/<number>`.
+
+    A net: the source is its checkpoint's folder, `examples` an .npy file. A forest: the source is the file of a booster
+    or of Treelite, for `machines`.
+    """
+
+    architecture: str
+    out: str
+    forms: dict[int, tuple[str, str]]
+    examples: str | None = None
+    machines: tuple[str, ...] = ()
+
+
+class Converted(msgspec.Struct, frozen=True, kw_only=True):
+    """Members by name, and the facts."""
+
+    members: dict[str, bytes]
+    facts: Facts
+
+
+def convert(
+    architecture: str,
+    forms: Mapping[str, Path],
+    *,
+    examples: NDArray[np.float32] | None = None,
+    machines: tuple[str, ...] = (),
+) -> dict[str, Converted | str]:
+    """Every form that could be made, or why not, by name. One process does all; after a death the next goes on.
+
+    forms: the source of each, see `Task`.
+    """
+    found: dict[str, Converted | str] = {}
+    with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
+        folder = Path(name)
+        if examples is not None:
+            np.save(folder / "examples.npy", examples, allow_pickle=False)
+        while left := {i: (form, source) for i, (form, source) in enumerate(forms.items()) if form not in found}:
+            task = Task(
+                architecture=architecture,
+                out=name,
+                forms={i: (form, str(source.absolute())) for i, (form, source) in left.items()},
+                examples=None if examples is None else str(folder / "examples.npy"),
+                machines=machines,
+            )
+            (folder / "task.json").write_bytes(msgspec.json.encode(task))
+            end = _end_of([sys.executable, "-m", "trainer.compile.convert", str(folder / "task.json")])
+            for i, (form, _) in left.items():
+                outcome = _outcome(folder / str(i), end)
+                if outcome is not None:
+                    found[form] = outcome
+            if not any(form in found for form, _ in left.values()):
+                raise WorkError("trainer.compile.convert", end, expected="to begin", remedy="see there")
+    return found
+
+
+def _outcome(folder: Path, end: str) -> Converted | str | None:
+    """What a process left of one form: the form, why there is none, or None if it did not come so far."""
+    if (folder / _FAILED).exists():
+        return (folder / _FAILED).read_text()
+    if (folder / _FACTS).exists():
+        members = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith("model.")}
+        return Converted(members=members, facts=msgspec.json.decode((folder / _FACTS).read_bytes(), type=Facts))
+    return f"the converter {end}" if (folder / _STARTED).exists() else None
+
+
+def _end_of(command: list[str]) -> str:
+    """Run a command; how it ended, in words."""
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"took over {LIMIT_S} s"
+    if done.returncode < 0:
+        return f"died of {signal.Signals(-done.returncode).name}"
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return f"ended with {done.returncode}: {lines[-1]}" if lines else f"ended with {done.returncode}"
+
+
+def main(path: Path) -> None:
+    """Convert, form by form, and say of each that it was started, that it failed, or (last of all) its facts."""
+    task = msgspec.json.decode(path.read_bytes(), type=Task)
+    for i, (form, source) in task.forms.items():
+        folder = Path(task.out) / str(i)
+        folder.mkdir(exist_ok=True)
+        (folder / _STARTED).touch()
+        try:
+            made = _forest(task, Path(source)) if task.architecture == "gbt" else _net(task, form, Path(source))
+        except (PhasewatchError, RuntimeError, ValueError) as error:  # what TensorFlow's converter raises
+            (folder / _FAILED).write_text(" ".join(str(error).split())[:300] or type(error).__name__)
+            continue
+        for name, data in made.members.items():
+            (folder / name).write_bytes(data)
+        write_file(folder / _FACTS, msgspec.json.encode(made.facts))
+
+
+def _forest(task: Task, source: Path) -> Converted:
+    import treelite
+    import xgboost as xgb
+
+    from trainer.compile.trees import CHECKPOINT, compile_forest
+
+    if source.name == CHECKPOINT:
+        forest = treelite.Model.deserialize(str(source))
+    else:
+        forest = treelite.frontend.from_xgboost(xgb.Booster(model_file=str(source)))
+    members, facts = compile_forest(forest, task.machines)
+    return Converted(members=members, facts=facts)
+
+
+def _net(task: Task, form: str, source: Path) -> Converted:
+    from trainer.tensorflow import prepare
+
+    prepare()
+    from trainer.architectures import architecture_named
+    from trainer.architectures.net import NetModel
+    from trainer.compile.flatbuffer import facts_of
+    from trainer.compile.nets import to_tflite
+
+    model = architecture_named(task.architecture).load(source)
+    assert isinstance(model, NetModel), type(model)
+    assert task.examples is not None
+    data = to_tflite(form, model, np.load(task.examples, allow_pickle=False))
+    return Converted(members={"model.tflite": data}, facts=facts_of(data))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,77 @@
+"""Candidates through `edge.runtimes`, each in a process that never imports TensorFlow."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.bundle import Artifact
+from contracts.errors import ParityError
+from edge.runtimes.tflite import installed_interpreters
+from trainer.compile.base import Candidate
+from trainer.compile.probe import Job, Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One artifact through one runtime. probabilities: (N, K)."""
+
+    artifact: Artifact
+    runtime: str
+    probabilities: NDArray[np.float32]
+    p50_ms: float
+    p99_ms: float
+
+
+def run_candidate(candidate: Candidate, windows: Path, classes: int) -> Iterator[Run]:
+    """Every artifact through every runtime installed, in order of preference: the first is what ships.
+
+    windows: an .npy file of (N, C, T) or (N, F) float32. Raises `ParityError` for one that does not run.
+    """
+    for artifact in candidate.artifacts:
+        interpreters = installed_interpreters() if artifact.runtime == "tflite" else (None,)
+        for interpreter in interpreters:
+            yield _run(candidate.members[artifact.member], artifact, interpreter, windows, classes)
+
+
+def _run(data: bytes, artifact: Artifact, interpreter: str | None, windows: Path, classes: int) -> Run:
+    with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
+        folder = Path(name)
+        job = Job(
+            artifact=artifact,
+            data=str(folder / artifact.member),
+            windows=str(windows),
+            probabilities=str(folder / "probabilities.npy"),
+            classes=classes,
+            interpreter=interpreter,
+        )
+        Path(job.data).write_bytes(data)
+        (folder / "job.json").write_bytes(msgspec.json.encode(job))
+        command = [sys.executable, "-m", "trainer.compile.probe", str(folder / "job.json")]
+        done = subprocess.run(command, capture_output=True, check=False)
+        if done.returncode:
+            died = done.returncode < 0 and f"died of {signal.Signals(-done.returncode).name}"
+            lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"ended with {done.returncode}"]
+            raise ParityError(
+                f"{artifact.member} in {interpreter or artifact.runtime}",
+                died or lines[-1],
+                expected="to run",
+                remedy="do not ship it",
+            )
+        report = msgspec.json.decode(done.stdout, type=Report)
+        return Run(
+            artifact=artifact,
+            runtime=report.runtime,
+            probabilities=np.load(job.probabilities, allow_pickle=False),
+            p50_ms=report.p50_ms,
+            p99_ms=report.p99_ms,
+        )

@@ -1,0 +1,178 @@
+"""One model -> candidates -> what each does in every runtime -> the one that ships, or why none does."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import platform
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contracts.errors import PhasewatchError, WorkError
+from contracts.scorecard import Reference
+from edge import scores
+from trainer import work
+from trainer.architectures import Model, architecture_named
+from trainer.compile.bars import EXACT
+from trainer.compile.base import Candidate
+from trainer.compile.candidates import candidates_of, for_other_machines
+from trainer.compile.choice import Trial, chosen, verdicts
+from trainer.compile.gate import Ground
+from trainer.compile.measure import Run, run_candidate
+from trainer.compile.record import Compilation, Compilations, save_compilations
+from trainer.compile.reference import golden_rows, reference
+from trainer.corpus.dataset import open_dataset
+from trainer.corpus.side import side_of
+from trainer.engine import Engine
+from trainer.evaluate.calibration import chosen_threshold, fitted_temperature
+from trainer.evaluate.resampled import Resampled
+from trainer.fits import Fits
+from trainer.fitting import checkpoint_of, model_of
+from trainer.jobs import Job, split_path
+from trainer.progress import say
+from trainer.split import load_split
+
+PROBED = 1000
+"""At most so many windows of each side that is not scored are run through the artifacts, evenly spaced ones."""
+NET_TOLERANCE = 0.01
+"""Of a net's golden probabilities elsewhere, at least: kernels differ from machine to machine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proven:
+    """The candidate that ships, and what it and the model say of the held-out side.
+
+    runs: every artifact in every runtime, the one that ships first; expected: the model's own (N, K). golden: windows,
+    a few of each class, and what the artifact makes of them, within `tolerance` on any machine. temperature and
+    abstain_below are the artifact's own, chosen on validation.
+    """
+
+    job: Job
+    candidate: Candidate
+    runs: list[Run]
+    expected: NDArray[np.float32]
+    reference: Reference
+    golden: tuple[NDArray[np.float32], NDArray[np.float32]]
+    tolerance: float
+    temperature: float
+    abstain_below: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one model. proven: None where nothing may ship."""
+
+    compilation: Compilation
+    proven: Proven | None
+
+
+def prove_all(
+    fits: Fits, recipe: str, dataset: Path, out: Path, engine: Engine, *, allow_float: bool
+) -> tuple[list[Proven], Compilations]:
+    """All models of which a candidate may ship, and `candidates.json`. Raises `WorkError` if there is none."""
+    jobs = fits.wanted(recipe)
+    outcomes = work.run_all("compile and prove", work.prove(dataset, out, allow_float), jobs, engine, _in_words)
+    found = Compilations(
+        fits=fits.digest,
+        machine=platform.machine(),
+        models=tuple(outcomes[job.name].compilation for job in jobs),
+    )
+    save_compilations(found, out)
+    for one in found.models:
+        for line in (*([f"is refused: {one.refused}"] if one.refused else []), *one.notes):
+            say(f"{one.title} {line}")
+    proven = [outcome.proven for job in jobs if (outcome := outcomes[job.name]).proven is not None]
+    if not proven:
+        raise WorkError(str(out), "no model could be proven", expected="one at least", remedy="see the lines above")
+    return proven, found
+
+
+def _in_words(outcome: Outcome) -> str:
+    one = outcome.proven
+    return "refused" if one is None else f"{one.candidate.form}, {one.candidate.size / 1000:.0f} kB"
+
+
+def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool) -> Outcome:
+    """Compile one model in every form, judge the forms, and take the best that may ship."""
+    opened = open_dataset(dataset)
+    split = load_split(split_path(out, job.recipe), opened.digest)
+    model = model_of(job, opened, split, out)
+    view = architecture_named(job.architecture).view
+    train, validation, test = (
+        side_of(opened, view, job.channels, some) for some in (split.train, split.validation, split.test)
+    )
+    # The proof is over all held-out windows, and over some of which much was not observed.
+    rows = validation.spread(PROBED)
+    others = [validation.at(rows), train.at(train.spread(PROBED)), _gappy(test.at(test.spread(PROBED)), job.seed)]
+    scored, tuned = slice(len(test)), slice(len(test), len(test) + len(rows))
+    with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
+        file = Path(name) / "windows.npy"
+        expected = _written(file, model, itertools.chain(test.parts(), others), len(test) + sum(map(len, others)))
+        ground = Ground(
+            classes=opened.classes,
+            validation=validation.ids.at(rows),
+            test=test.ids,
+            model=(expected[tuned], expected[scored]),
+            resampled=Resampled(test.ids.episode_id, job.seed),
+        )
+        trials = []
+        for form, made in candidates_of(job, model, train, validation, checkpoint_of(job, out), file):
+            if isinstance(made, str):
+                trials.append(Trial(form=form, fault=made))
+                continue
+            try:
+                runs = list(run_candidate(made, file, len(opened.classes)))
+            except PhasewatchError as error:
+                trials.append(Trial(form=form, candidate=made, fault=str(error)))
+                continue
+            judged = [ground.judge(made, run, run.probabilities[tuned], run.probabilities[scored]) for run in runs]
+            trials.append(Trial(form=form, candidate=made, runs=runs, judged=tuple(judged)))
+    best = chosen(trials, allow_float=allow_float)
+    tried, refused = verdicts(trials, best)
+    if best is None:
+        return Outcome(compilation=Compilation(title=job.title, tried=tried, refused=refused), proven=None)
+    assert best.candidate is not None
+    candidate, notes = for_other_machines(best.candidate)
+    said = best.runs[0].probabilities
+    spread = max(float(np.abs(run.probabilities - said).max()) for run in best.runs)
+    tolerance = EXACT if candidate.exact is not None else max(NET_TOLERANCE, round(2 * spread, 4))
+    temperature = fitted_temperature(said[tuned], ground.validation.y)
+    golden = golden_rows(test.y, said[scored], tolerance)
+    return Outcome(
+        compilation=Compilation(title=job.title, tried=tried, refused=None, notes=notes),
+        proven=Proven(
+            job=job,
+            candidate=dataclasses.replace(candidate, exact=None),
+            runs=[dataclasses.replace(run, probabilities=run.probabilities[scored]) for run in best.runs],
+            expected=expected[scored],
+            reference=reference(model, train, validation, len(job.channels)),
+            golden=(test.at(golden), said[golden]),
+            tolerance=tolerance,
+            temperature=temperature,
+            abstain_below=chosen_threshold(scores.calibrated(said[tuned], temperature)),
+        ),
+    )
+
+
+def _written(file: Path, model: Model, parts: Iterable[NDArray[np.float32]], windows: int) -> NDArray[np.float32]:
+    """Write windows into an .npy file, part by part, and what the model makes of them: (N, K)."""
+    written, found, done = None, [], 0
+    for part in parts:
+        if written is None:
+            shape = (windows, *part.shape[1:])
+            written = np.lib.format.open_memmap(file, "w+", np.float32, shape)  # type: ignore[no-untyped-call]
+        written[done : done + len(part)] = part
+        done += len(part)
+        found.append(model.predict(part))
+    assert done == windows
+    return np.concatenate(found)
+
+
+def _gappy(x: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """A copy in which a fifth of the values was not observed."""
+    return np.where(np.random.default_rng(seed).random(x.shape) < 0.2, np.float32(np.nan), x)
