@@ -22,8 +22,8 @@ if __name__ == "__main__":
         raise RuntimeError("no kernel\nfor that")
 
     nets.FORMS = (  # type: ignore[assignment]  # three, not four
-        nets.Form("float32", small=False, convert=nets._float32),
-        nets.Form("dies", small=True, convert=dies),
-        nets.Form("fails", small=True, convert=fails),
+        nets.Form("float32", small=False, portable=True, convert=nets._float32),
+        nets.Form("dies", small=True, portable=True, convert=dies),
+        nets.Form("fails", small=True, portable=True, convert=fails),
     )
     main(Path(sys.argv[-1]))

@@ -53,8 +53,14 @@ def test_every_net_is_tried_in_four_forms_and_every_forest_in_several_sizes(
         else:
             assert forms.keys() == {form.name for form in FORMS}
         (ships,) = [one for one in forms.values() if one.ships]
-        passing = [one for one in forms.values() if one.small and not any(j.refused for j in one.judged)]
+        passing = [
+            one
+            for one in forms.values()
+            if one.small and one.form != "full int8" and not any(j.refused for j in one.judged)
+        ]
         assert ships.size == min(one.size or 0 for one in passing)
+        if "full int8" in forms:
+            assert forms["full int8"].verdict.startswith("refused: decides near ties otherwise on a Pi")
         for one in forms.values():
             assert one.verdict.split(":")[0] in ("ships", "refused", "passes, but a smaller one does", "for comparison")
             runtimes = {judged.runtime.split()[0] for judged in one.judged}

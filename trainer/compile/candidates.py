@@ -43,7 +43,12 @@ def candidates_of(
             yield (
                 form.name,
                 Candidate(
-                    form=form.name, artifacts=(artifact,), members=made.members, small=form.small, facts=made.facts
+                    form=form.name,
+                    artifacts=(artifact,),
+                    members=made.members,
+                    small=form.small,
+                    facts=made.facts,
+                    portable=form.portable,
                 ),
             )
         else:

@@ -9,6 +9,8 @@ from trainer.compile.base import Candidate
 from trainer.compile.measure import Run
 from trainer.compile.record import Judged, Tried
 
+NOT_PORTABLE = "decides near ties otherwise on a Pi with tflite-runtime, whose int8 kernels round differently there"
+"""Measured under emulation (tests/arm64, docs/adr/0020): one window of 295."""
 SLOWER = 1.05
 """Times of microseconds differ by so much from run to run."""
 
@@ -30,7 +32,9 @@ class Trial:
             return self.fault
         if self.candidate.facts.foreign:
             return f"operators that no interpreter has built in: {', '.join(self.candidate.facts.foreign)}"
-        by_reason: dict[str, list[str]] = {}
+        by_reason: dict[str, list[str]] = (
+            {} if self.candidate.portable else {NOT_PORTABLE: [one.runtime for one in self.judged]}
+        )
         for one in self.judged:
             for reason in one.refused:
                 by_reason.setdefault(reason, []).append(one.runtime)

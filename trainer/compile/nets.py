@@ -14,16 +14,18 @@ from tensorflow.lite.tools import flatbuffer_utils
 
 from trainer.architectures.inputs import Standardise
 from trainer.architectures.net import NetModel
+from trainer.compile.flatbuffer import with_biases
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Form:
-    """A way to write a net down. small: what the compile stage is for."""
+    """A way to write a net down. small: what the compile stage is for; portable: the same decisions on a Pi."""
 
     name: str
     small: bool
+    portable: bool
     convert: Callable[[keras.Model, Floats], bytes]
 
 
@@ -68,14 +70,14 @@ def _full_int8(net: keras.Model, examples: Floats) -> bytes:
         debug_dataset=windows,
         debug_options=tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=head, denylisted_ops=["SOFTMAX"]),
     )
-    return bytes(debugger.get_nondebug_quantized_model())
+    return with_biases(bytes(debugger.get_nondebug_quantized_model()))
 
 
 FORMS = (
-    Form("full int8", small=True, convert=_full_int8),
-    Form("dynamic int8", small=True, convert=_dynamic_int8),
-    Form("float16", small=True, convert=_float16),
-    Form("float32", small=False, convert=_float32),
+    Form("full int8", small=True, portable=False, convert=_full_int8),
+    Form("dynamic int8", small=True, portable=True, convert=_dynamic_int8),
+    Form("float16", small=True, portable=True, convert=_float16),
+    Form("float32", small=False, portable=True, convert=_float32),
 )
 
 
