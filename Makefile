@@ -17,11 +17,11 @@ BROKER ?=
 MOSQUITTO ?=
 PYTEST_ARGS ?=
 
-.PHONY: help setup demo test lint bench system schemas lock clean
+.PHONY: help setup demo test test-arm64 arm64 lint bench system schemas lock clean
 
 help: ## this list
 	@echo "make TARGET; the targets are:"
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(READY) ## the environment alone, in .venv
 
@@ -37,8 +37,14 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 	@$(BIN)/python -m edge.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
-test: $(READY) system lint ## everything: linters, types, floors, and all tests (PYTEST_ARGS=…)
+test: $(READY) system lint arm64 ## everything: linters, types, floors, and all tests (PYTEST_ARGS=…)
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-arm64: $(READY) system arm64 ## the edge as a Pi would run it: both Pythons on an emulated Cortex-A72 (part of `make test`)
+	$(BIN)/python -m pytest -m arm64 $(PYTEST_ARGS)
+
+arm64: $(READY) ## unpack the arm64 userlands for the tests, in build/arm64 (Debian's packages, aarch64 wheels, qemu)
+	@$(BIN)/python -m tests.arm64.userland build/arm64
 
 lint: $(READY) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -49,7 +55,7 @@ lint: $(READY) ## ruff, mypy --strict, import-linter
 bench: $(READY) ## ratios against named peers, in one run
 	$(BIN)/python -m tests.bench
 
-system: ## what only the system's package manager has: mosquitto, its clients and chromium, for the tests
+system: ## what only the system's package manager has, for the tests: mosquitto, chromium, a compiler for a Pi
 	@sh tests/install-system-tools.sh
 
 schemas: $(READY) ## write docs/events and docs/reasons.md anew from the code

@@ -20,21 +20,19 @@ from contracts.phases import PHASES
 from contracts.scorecard import Reference, Scorecard
 from edge.runtimes import NativeRuntime
 
-# The interface of a library made by tl2cgen 1.0. What it decides hangs on its first feature, and on FAVOURITE.
+# The interface of a library that the trainer makes. What it decides hangs on its first feature, and on FAVOURITE.
 SOURCE = r"""
 #include <stdlib.h>
 #include <unistd.h>
-union Entry { int missing; float fvalue; };
 int get_num_feature(void) { return FEATURES; }
 void get_num_class(int* out) { out[0] = 5; }
 __attribute__((constructor)) static void loaded(void) { if (getenv(TRIGGER "_CRASH_ON_LOAD")) abort(); }
-void predict(union Entry* data, int margin, float* result) {
-  (void)margin;
+void predict_window(const float* window, float* result) {
   if (getenv(TRIGGER "_CRASH")) abort();
   if (getenv(TRIGGER "_HANG")) for (;;) pause();
   if (getenv(TRIGGER "_SLOW")) usleep(30000);
-  int best = data[0].missing != -1 && data[0].fvalue > 0.5f ? (FAVOURITE + 1) % 5 : FAVOURITE;
-  for (int i = 0; i < 5; i++) result[i] += i == best ? 0.6f : 0.1f;
+  int best = window[0] > 0.5f ? (FAVOURITE + 1) % 5 : FAVOURITE;
+  for (int i = 0; i < 5; i++) result[i] = i == best ? 0.6f : 0.1f;
 }
 """
 

@@ -1,7 +1,7 @@
 """Tree ensembles: the native library that Treelite's model was compiled to, or Treelite's own interpreter (GTIL).
 
-The library is called through its documented C interface (tl2cgen 1.0): `predict` wants an array of 32-bit entries in
-which a missing value is the integer -1, and adds its scores into the result.
+The library is called through one function of our own, `predict_window(const float* window, float* result)`, which does
+what the documented C interface (tl2cgen 1.0) wants of its caller: a missing value is the integer -1, scores are added.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class NativeRuntime(Runtime):
         _check_machine(data)
         try:
             self._library = ctypes.CDLL(_in_memory(data))
-            self._predict = self._library.predict
+            self._predict = self._library.predict_window
             self._features = int(self._library.get_num_feature())
             found = (ctypes.c_int32 * 1)()
             self._library.get_num_class(found)
@@ -47,12 +47,11 @@ class NativeRuntime(Runtime):
             ) from None
         if found[0] != classes:
             raise BundleError(self.name, f"{found[0]} classes", expected=str(classes), remedy=_REDO)
-        self._predict.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
+        self._predict.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
         self._predict.restype = None
-        self._entries = np.empty(self._features, np.float32)
-        self._bits = self._entries.view(np.int32)
+        self._window = np.empty(self._features, np.float32)
         self._result = np.empty(classes, np.float32)
-        self._at = self._entries.ctypes.data, self._result.ctypes.data
+        self._at = self._window.ctypes.data, self._result.ctypes.data
 
     @classmethod
     def missing(cls) -> str | None:
@@ -66,10 +65,8 @@ class NativeRuntime(Runtime):
 
     def predict(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (K,) of one summary."""
-        np.copyto(self._entries, window)
-        self._bits[np.isnan(self._entries)] = -1
-        self._result.fill(0)
-        self._predict(self._at[0], 0, self._at[1])
+        np.copyto(self._window, window)
+        self._predict(*self._at)
         return self._result.copy()
 
 

@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 
-from contracts.bundle import read_bundle
-from contracts.channels import view_of
 from contracts.features import feature_schema
 from contracts.keys import generate_key, load_trusted_keys
 from contracts.phases import PHASES
@@ -32,7 +30,7 @@ from edge.extract import Extractor, summarise, window_ends
 from edge.health import Health
 from edge.outbox import opened
 from edge.replay import replay
-from edge.runtimes import open_runtime
+from tests.bench.artifacts import bench_artifacts
 from tests.bench.corpus import bench_corpus
 from tests.bench.fits import bench_fits
 from tests.recordings import CORPUS, columns_of_episode
@@ -74,19 +72,6 @@ def bench_agent(out: Path) -> None:
         bare = median_ms(functools.partial(active.runtime.predict, window), 500)
         print(f"agent {name}, rows to outbox: {total:.4g} ms; {active.runtime.name}: {bare:.4g} ms; "
               f"difference {total - bare:.4g} ms", flush=True)  # fmt: skip
-
-
-def bench_gbt(out: Path) -> None:
-    """The native trees against XGBoost's own prediction of one row."""
-    from trainer.architectures.gbt import Gbt, GbtModel
-
-    model = Gbt().load(out / "checkpoints" / "held_out_host" / "gbt-realistic" / "full-0")
-    assert isinstance(model, GbtModel)
-    (path,) = (out / "bundles").glob("gbt-realistic-*.bundle")
-    runtime = open_runtime(read_bundle(path, schema=SCHEMA, trust=load_trusted_keys(out / "keys")))
-    x = np.random.default_rng(0).normal(size=len(view_of(SCHEMA.channels, "realistic")) * 6).astype(np.float32)
-    theirs = median_ms(lambda: model.booster.inplace_predict(x[None]), 500)
-    line("gbt, one window", median_ms(lambda: runtime.predict(x), 500), "inplace_predict", theirs)
 
 
 def bench_bootstrap() -> None:
@@ -138,7 +123,7 @@ def bench_models(out: Path) -> None:
         sys.exit(status)
     print(f"trainer build --quick, twelve models, what was there already kept: {time.perf_counter() - began:.0f} s")
     bench_agent(out)
-    bench_gbt(out)
+    bench_artifacts(out)
     bench_bootstrap()
     bench_fits(out)
 

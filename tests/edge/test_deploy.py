@@ -19,7 +19,6 @@ from contracts.errors import (
     BundleError,
     BusyError,
     ConfigError,
-    PhasewatchError,
     RevokedKeyError,
     SchemaMismatchError,
     StorageError,
@@ -31,33 +30,10 @@ from contracts.features import FeatureSchema
 from contracts.keys import generate_key, load_signing_key, load_trusted_keys
 from contracts.telemetry.storage import locked
 from edge.cli import main
-from edge.deploy.deployment import Deployment, read_deployment
+from edge.deploy.deployment import read_deployment
 from edge.deploy.verbs import Site, dismiss, install, promote, rollback
 from tests.bundles import make_bundle
-
-
-@pytest.fixture
-def site(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> Site:
-    return Site(folder=tmp_path / "state", schema=schema, trust=load_trusted_keys(signing_key.parent))
-
-
-@pytest.fixture
-def bundles(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> list[Path]:
-    """Three that like different phases."""
-    (tmp_path / "made").mkdir()
-    return [make_bundle(tmp_path / "made", schema, signing_key, favourite) for favourite in range(3)]
-
-
-def put(site: Site, bundle: Path, *, shadow: bool = False) -> Deployment:
-    return install(site, bundle, allow_unsigned=False, shadow=shadow)[1]
-
-
-def names(state: Deployment) -> list[str | None]:
-    return [None if one is None else one.name[-1] for one in (state.current, state.previous, state.shadow)]
-
-
-def files(site: Site) -> set[str]:
-    return {path.name for path in (site.folder / "bundles").iterdir()}
+from tests.edge.sites import files, names, put
 
 
 def test_install_makes_a_bundle_current_and_keeps_the_one_before(site: Site, bundles: list[Path]) -> None:
@@ -203,17 +179,6 @@ def test_an_unsigned_bundle_stays_allowed_where_it_was_installed_so(
     assert active.ref.key is None
     assert state.current is not None
     assert site.active(state.current).ref.key is None
-
-
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
-def test_a_truncated_download_is_refused(site: Site, bundles: list[Path], share: float) -> None:
-    before = put(site, bundles[0])
-    data = bundles[1].read_bytes()
-    bundles[1].write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(PhasewatchError, match="expected .*; build or download the bundle again"):
-        put(site, bundles[1])
-    assert read_deployment(site.folder) == before
-    assert files(site) == before.files
 
 
 def test_a_full_disk_is_refused_and_leaves_what_was_installed(

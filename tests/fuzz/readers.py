@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing (atheris) of the readers of rows and manifests.
+"""Coverage-guided fuzzing (atheris) of the readers of rows, manifests and bundles.
 
     python -m tests.fuzz.readers tests/fuzz/seeds -max_total_time=60
 
-The first byte chooses the reader, the rest is what it reads. Whatever it is, a reader gives rows or a manifest, or
-raises one of our errors on one line; anything else is a crash, and the input is kept by the fuzzer.
+The first byte chooses the reader, the rest is what it reads. Whatever it is, a reader gives rows, a manifest or a
+bundle, or raises one of our errors on one line; anything else is a crash, and the input is kept by the fuzzer.
 `python -m tests.fuzz.readers --seeds tests/fuzz/seeds` makes the seeds anew from a real recording.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["contracts"]):
+    from contracts.bundle import read_bundle
     from contracts.errors import PhasewatchError
     from contracts.telemetry.episode import read_manifest
     from contracts.telemetry.lines import row_batches
@@ -23,18 +24,21 @@ with atheris.instrument_imports(include=["contracts"]):
 
 STEMS = ("proc", "qmp", "guest", "netflow", "labels")
 MANIFEST = 2 * len(STEMS)
-"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest."""
+BUNDLE = MANIFEST + 1
+"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest, 11 a bundle."""
 
 
 def one_input(data: bytes) -> None:
     """Feed one reader."""
     if not data:
         return
-    kind, body = data[0] % (MANIFEST + 1), data[1:]
+    kind, body = data[0] % (BUNDLE + 1), data[1:]
     refusal = ""
     try:
         if kind == MANIFEST:
             _manifest(body)
+        elif kind == BUNDLE:
+            _bundle(body)
         else:
             stem = STEMS[kind % len(STEMS)]
             name = f"{stem}.jsonl" + (".zst" if kind >= len(STEMS) else "")
@@ -53,6 +57,14 @@ def _manifest(body: bytes) -> None:
     for name in manifest.files:
         assert (Path(folder) / name).parent == Path(folder)
     assert manifest.ended_wall_ns > manifest.started_wall_ns
+
+
+def _bundle(body: bytes) -> None:
+    """One that is read is whole: packed again, it is the same bytes, and no member could leave its folder."""
+    bundle = read_bundle(Path("fuzzed.bundle"), schema=None, trust=None, allow_unsigned=True, data=body)
+    assert bundle.key is None
+    assert all(Path(name).name == name for name in bundle.members)
+    assert bundle.members.keys() == bundle.manifest.members.keys()
 
 
 def write_seeds(folder: Path) -> None:
@@ -84,7 +96,43 @@ def write_seeds(folder: Path) -> None:
     (folder / "zstd-bomb").write_bytes(bytes([5]) + compress(b"\n" * (3 << 20)))
     (folder / "zstd-torn").write_bytes(bytes([5]) + compress(b"hello world, this is no row")[:-4])
     (folder / "manifest-nested").write_bytes(manifest + b'{"host":' + b"[" * 3000)
+    _write_bundles(folder)
     (folder / "manifest-outside").write_bytes(manifest + b'{"files":{"../x.jsonl":{}}}')
+
+
+def _write_bundles(folder: Path) -> None:
+    """A small bundle, and what others would make of it."""
+    import io
+    import tarfile
+
+    import msgspec
+
+    from contracts.bundle import Artifact, BundleManifest, write_bundle
+    from contracts.phases import PHASES
+
+    manifest = BundleManifest(
+        format=1, name="cnn-realistic-0", build_id="0", architecture="cnn", threat_model="realistic", form="float32",
+        schema_hash="0" * 64, phases=PHASES, channels=("proc.cpu_user",), view="tensor",
+        artifacts=(Artifact(runtime="tflite", member="model.tflite"),), members={}, temperature=1.0, abstain_below=0.0,
+        tolerance=0.01, recipe="held_out_host", seed=0, corpus_digest="0" * 64, split_digest="0" * 64, versions={},
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "x.bundle"
+        write_bundle(path, manifest, {"model.tflite": b"weights"}, None)
+        whole = path.read_bytes()
+        signature = {"algorithm": "Ed25519", "key": "0" * 16, "signature": "0" * 128}
+        members = {"model.tflite": b"weights", "signature.json": msgspec.json.encode(signature)}
+        write_bundle(path, manifest, members, None)
+        signed = path.read_bytes()
+    links = io.BytesIO()
+    with tarfile.open(fileobj=links, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for member, kind in (("manifest.json", tarfile.SYMTYPE), ("../outside", tarfile.REGTYPE)):
+            entry = tarfile.TarInfo(member)
+            entry.type, entry.linkname = kind, "/etc/passwd"
+            archive.addfile(entry)
+    seeds = {"whole": whole, "signed": signed, "torn": whole[:900], "links": links.getvalue(), "twice": whole * 2}
+    for name, data in seeds.items():
+        (folder / f"bundle-{name}").write_bytes(bytes([BUNDLE]) + data)
 
 
 def main() -> None:

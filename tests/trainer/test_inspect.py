@@ -33,6 +33,11 @@ def test_inspect_shows_a_person_what_a_bundle_is(built: Build) -> None:
         "elapsed time   alone reaches 0.",
         "never tested   scan-and-dial",
         "made with      keras ",
+        "form           ",
+        "golden vectors within 0.0",
+        "made by        trainer build STORE --out DIR --architectures gbt,",
+        "where it was proven; code ",
+        "7 libraries (sbom.cdx.json, CycloneDX)",
     ):
         assert words in done.stdout, words
 
@@ -45,6 +50,8 @@ def test_inspect_shows_a_program_the_same(built: Build) -> None:
     assert found["key"] == "test"
     assert found["scorecard"]["macro_f1"] == entry["macro_f1"]
     assert found["manifest"]["build_id"] in entry["bundle"]
+    assert found["provenance"]["split"] == found["manifest"]["split_digest"]
+    assert found["materials"]["bomFormat"] == "CycloneDX"
 
 
 def test_inspect_says_that_nobody_trusted_has_signed(built: Build, tmp_path: Path) -> None:

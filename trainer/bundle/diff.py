@@ -124,7 +124,7 @@ def in_words(found: Difference) -> Iterator[str]:
     yield f"second less first, paired: {interval(found.difference, '+.3f')} ({_judgement(found.difference)})"
     yield f"on {found.windows} windows of {found.episodes} held-out episodes that both were judged on"
     if any(found.alone):
-        yield f"left out: {found.alone[0]} episodes of the first alone, {found.alone[1]} of the second alone"
+        yield f"left out: {found.alone[0]} of the first's episodes, {found.alone[1]} of the second's"
     yield "per class " + ", ".join(f"{name} {f1:+.2f}" for name, f1 in found.per_class.items())
     for change in found.changes:
         yield f"{change.what}: {change.first or 'none'} -> {change.second or 'none'}"

@@ -29,6 +29,18 @@ MACHINES = {
 }
 """Compilers of Debian's by the machine that they compile for, and what they are told."""
 CHECKPOINT = "model.tl"
+ENTRY = """#include "header.h"
+void predict_window(const float* window, float* result) {{
+  union Entry data[{features}];
+  for (int i = 0; i < {features}; i++) {{
+    data[i].fvalue = window[i];
+    if (window[i] != window[i]) data[i].missing = -1;  /* how tl2cgen says NaN */
+  }}
+  for (int i = 0; i < {classes}; i++) result[i] = 0.0f;  /* predict adds */
+  predict(data, 0, result);
+}}
+"""
+"""One call per window: what tl2cgen's `predict` wants of its caller, done in C and not in four steps of numpy."""
 
 
 def library_name(machine: str) -> str:
@@ -54,7 +66,9 @@ def tree_artifacts(machines: tuple[str, ...]) -> tuple[Artifact, ...]:
 
 def compile_forest(forest: treelite.Model, machines: tuple[str, ...]) -> tuple[dict[str, bytes], Facts]:
     """Members by name. Raises `ConfigError` without a C compiler, `ParityError` if one fails."""
-    nodes = sum(len(tree["nodes"]) for tree in json.loads(forest.dump_as_json())["trees"])
+    described = json.loads(forest.dump_as_json())
+    nodes = sum(len(tree["nodes"]) for tree in described["trees"])
+    (classes,) = described["num_class"]
     members = {}
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
@@ -68,6 +82,8 @@ def compile_forest(forest: treelite.Model, machines: tuple[str, ...]) -> tuple[d
                 params={"parallel_comp": min(UNITS, max(1, forest.num_tree))},
                 verbose=False,
             )
+        entry = ENTRY.format(features=forest.num_feature, classes=classes)
+        (folder / "c" / "entry.c").write_text(entry)
         for machine in machines:
             members[library_name(machine)] = _library(folder / "c", machine)
     return members, Facts(trees=forest.num_tree, nodes=nodes)
@@ -80,7 +96,7 @@ def _library(folder: Path, machine: str) -> bytes:
             MACHINES.get(machine, ("cc",))[0], "no such program", expected="a C compiler", remedy="install gcc"
         )
     recipe = json.loads((folder / "recipe.json").read_text())
-    units = [source["name"] for source in recipe["sources"]]
+    units = [*(source["name"] for source in recipe["sources"]), "entry"]
 
     def build(unit: str) -> None:
         _run([*compiler, *FLAGS, "-c", f"{unit}.c", "-o", f"{unit}.o"], folder)
