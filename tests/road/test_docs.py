@@ -70,6 +70,6 @@ def test_code_on_the_page_runs(place: Path) -> None:
 def test_pages_name_options_and_pages_that_exist(page: str) -> None:
     text = (DOCS / page).read_text()
     options_exist([line for block in re.findall(r"```(?:sh|console)\n(.*?)```", text, flags=re.DOTALL)
-                   for line in block.replace("$ ", "").splitlines() if line.startswith("trainer ")])  # fmt: skip
+                   for line in block.replace("$ ", "").splitlines() if line.startswith(("trainer ", "edge "))])  # fmt: skip
     for link in re.findall(r"\]\(([^)]+)\)", text):
         assert (DOCS / link).exists(), link

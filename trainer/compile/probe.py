@@ -1,6 +1,6 @@
 """Run an artifact as the edge would, in a process of its own that never imports TensorFlow.
 
-python -m trainer.compile.probe JOB.json      (written and read by trainer/compile/parity.py)
+python -m trainer.compile.probe JOB.json      (written and read by trainer/compile/measure.py)
 """
 
 from __future__ import annotations

@@ -1,0 +1,71 @@
+"""The road of a bundle on the edge, with real models, a real broker and nothing but commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Build
+from tests.recordings import CORPUS, ONE
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+OTHER = CORPUS / "lab-q35-2" / "lab-q35-2-bursty-c2-s03"
+
+
+def test_a_bundle_is_installed_shadowed_replayed_promoted_and_rolled_back(
+    built: Build, tmp_path: Path, mosquitto: str
+) -> None:
+    where = ["--state", str(tmp_path / "state"), "--trust", str(built.key.parent)]
+
+    def edge(*arguments: object) -> str:
+        command = [sys.executable, "-m", "edge.cli", *map(str, arguments), *where]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def current() -> tuple[str, bool]:
+        found = json.loads(edge("status", "--json"))["current"]
+        return found["name"].rpartition("-")[0], found["proven"]
+
+    edge("install", built.bundle("gbt-realistic"))
+    edge("install", built.bundle("cnn-oracle"), "--shadow")
+    assert current() == ("gbt-realistic", False)
+
+    listen = ["mosquitto_sub", "-p", mosquitto.rpartition(":")[2], "-t", "phasewatch/#", "-q", "1"]
+    with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as process:
+        time.sleep(0.5)
+        edge("replay", ONE, OTHER, "--broker", mosquitto, "--outbox", tmp_path / "outbox")
+        time.sleep(0.5)
+        process.terminate()
+        heard = [json.loads(line) for line in process.communicate()[0].splitlines() if line.startswith("{")]
+
+    def told(kind: str) -> list[dict[str, Any]]:
+        return [one["data"] for one in heard if one["type"] == f"phasewatch.{kind}.v1"]
+
+    windows = told("window")
+    assert len(windows) > 40
+    unlike = [window["decided"] != window["shadow"]["decided"] for window in windows]
+    costs = told("perf")[-1]["shadow"]
+    assert costs["windows"] == len(windows)
+    assert costs["disagreement"]["value"] == pytest.approx(sum(unlike) / len(unlike))
+    assert costs["disagreement"]["low"] <= costs["disagreement"]["value"] <= costs["disagreement"]["high"]
+    assert 0.0 < costs["disagreement"]["value"] < 0.8
+    assert costs["inference_ms"]["p50"] > 0
+    score = [metrics for metrics in told("metrics") if metrics["basis"] == "running"][-1]
+    assert score["shadow"]["bundle"]["name"].startswith("cnn-oracle-")
+    assert score["shadow"]["difference"]["value"] == pytest.approx(
+        score["shadow"]["macro_f1"]["value"] - score["macro_f1"]["value"]
+    )
+    assert current() == ("gbt-realistic", True)
+
+    edge("promote")
+    assert current() == ("cnn-oracle", False)
+    edge("rollback")
+    assert current() == ("gbt-realistic", True)
+    edge("self-test")
