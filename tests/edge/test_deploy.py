@@ -9,6 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import msgspec
@@ -30,7 +32,7 @@ from contracts.features import FeatureSchema
 from contracts.keys import generate_key, load_signing_key, load_trusted_keys
 from contracts.telemetry.storage import locked
 from edge.cli import main
-from edge.deploy.deployment import read_deployment
+from edge.deploy.deployment import changing, read_deployment
 from edge.deploy.verbs import Site, dismiss, install, promote, rollback
 from tests.bundles import make_bundle
 from tests.edge.sites import files, names, put
@@ -256,6 +258,24 @@ def test_install_refuses_while_another_installs(site: Site, bundles: list[Path])
     site.folder.mkdir()
     with locked(site.folder / ".verb.lock"), pytest.raises(BusyError, match="another process works here"):
         put(site, bundles[0])
+
+
+def test_a_change_waits_for_another_that_is_short(site: Site, bundles: list[Path]) -> None:
+    put(site, bundles[0])
+    taken, done = threading.Event(), []
+
+    def other() -> None:
+        with changing(site.folder):
+            taken.set()
+            time.sleep(0.2)
+            done.append("other")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert taken.wait(5)
+    put(site, bundles[1])
+    assert done == ["other"]
+    thread.join()
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"format":2}', b'{"format":1,"current":{"file":"../x"}}'])

@@ -183,6 +183,23 @@ def test_a_candidate_that_no_runtime_can_open_says_so(forest: Candidate, tmp_pat
         list(run_candidate(spoiled, tmp_path / "w.npy", 5))
 
 
+def test_a_net_that_no_small_form_keeps_ships_in_float_only_when_asked_for(
+    built: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainer.compile import nets, prove
+    from trainer.fits import load_fits
+
+    monkeypatch.setattr(nets, "FORMS", tuple(form for form in FORMS if form.name == "float32"))
+    (job,) = [job for job in load_fits(built.out).wanted("held_out_host") if job.title == "mlp-oracle"]
+    refused = prove.prove_job(job, built.out / "dataset", built.out, False)
+    assert refused.proven is None
+    assert refused.compilation.refused == "no small form passes (none was made); --allow-float ships the large one"
+    allowed = prove.prove_job(job, built.out / "dataset", built.out, True)
+    assert allowed.proven is not None
+    assert allowed.proven.candidate.form == "float32"
+    assert allowed.compilation.tried[0].verdict.startswith("ships: no smaller one passes, and --allow-float")
+
+
 def test_shallower_forests_are_what_they_say(built: Build, schema: FeatureSchema) -> None:
     import json
 
