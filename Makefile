@@ -16,6 +16,7 @@ SPEED ?= 40
 BROKER ?=
 MOSQUITTO ?=
 PYTEST_ARGS ?=
+JOBS ?= auto
 
 .PHONY: help setup demo test test-arm64 arm64 lint bench system schemas lock clean
 
@@ -37,8 +38,8 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 	@$(BIN)/python -m edge.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
-test: $(READY) system lint arm64 ## everything: linters, types, floors, and all tests (PYTEST_ARGS=…)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: $(READY) system lint arm64 ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-arm64: $(READY) system arm64 ## the edge as a Pi would run it: both Pythons on an emulated Cortex-A72 (part of `make test`)
 	$(BIN)/python -m pytest -m arm64 $(PYTEST_ARGS)

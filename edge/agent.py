@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -17,20 +15,19 @@ import numpy as np
 from contracts.events import Data, encode_event, kind_of, make_event, topic
 from contracts.features import SECOND, FeatureSchema
 from contracts.payloads import EpisodeData, ShadowWindow
-from contracts.phases import PHASES, SOURCES, Phase, Source
-from contracts.telemetry.rows import LabelRow, Row
+from contracts.phases import PHASES, Phase, Source
+from contracts.telemetry.rows import Row
 from edge import running
-from edge.alarm import Alarm
 from edge.deploy.apart import ended_if_it_hangs
 from edge.deploy.follow import Fixed, Follower
 from edge.detect import Detector, Known
-from edge.extract import Extractor, Windows, truth_of, window_ends
+from edge.extract import Extractor, Windows
 from edge.health import Health
 from edge.outbox import Outbox
-from edge.ring import Ring, reach_ns
+from edge.ring import reach_ns
 from edge.shadow import Shadow
+from edge.watch import PERF_EVERY_NS, Subject, Watch
 
-PERF_EVERY_NS = 30 * SECOND
 HANGS_S = 15
 """A window of a bundle on trial that takes longer is a hang: three strides."""
 
@@ -38,23 +35,6 @@ HANGS_S = 15
 def late_ns(schema: FeatureSchema) -> int:
     """A window that takes longer than the next one to come is late."""
     return schema.stride_ns
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is watched. Labels and an end are known for recordings only."""
-
-    mode: Literal["live", "replay"]
-    host_id: str
-    guest_id: str
-    episode_id: str
-    guest_addresses: frozenset[str]
-    sources: tuple[Source, ...]
-    started_wall_ns: int
-    ended_wall_ns: int | None = None
-    profile: str | None = None
-    sample_name: str | None = None
-    labels: Sequence[LabelRow] = ()
 
 
 class Agent:
@@ -66,14 +46,14 @@ class Agent:
         self._models, self._schema, self._node = models, schema, node
         self._outbox, self._health = outbox, health
         self._extractor = Extractor(schema)
-        self._watch: _Watch | None = None
+        self._watch: Watch | None = None
         self._shadow: Shadow | None = None
         self._take_model()
         self._take_shadow()
 
     def begin(self, subject: Subject) -> None:
         """Start to watch. A guest that is new here gets the bundle's scorecard first."""
-        self._watch = _Watch(subject, self._schema)
+        self._watch = Watch(subject, self._schema)
         self._introduce(subject.started_wall_ns)
         if self._shadow is not None:
             self._shadow.begin()
@@ -105,7 +85,7 @@ class Agent:
         self._watch = None
 
     @property
-    def _now_watching(self) -> _Watch:
+    def _now_watching(self) -> Watch:
         assert self._watch is not None, "begin() comes first"
         return self._watch
 
@@ -148,7 +128,7 @@ class Agent:
             for score in self._scores.events(beside):
                 self._emit(score, at_ns)
 
-    def _look(self, watch: _Watch, end: int) -> None:
+    def _look(self, watch: Watch, end: int) -> None:
         began = time.perf_counter()
         windows = self._extractor.extract(watch.ring.columns(), np.array([end], np.int64))
         extracted = time.perf_counter()
@@ -228,44 +208,3 @@ class Agent:
             retain=kind.retain and retain,
             payload=encode_event(event),
         )
-
-
-class _Watch:
-    """The state of one watch."""
-
-    def __init__(self, subject: Subject, schema: FeatureSchema) -> None:
-        self.subject, self._schema = subject, schema
-        self.ring = Ring(schema, subject.sources, subject.guest_addresses)
-        self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
-        self.alarm = Alarm()
-        self.decisions: list[tuple[int, int]] = []
-        self.last_end_ns = subject.started_wall_ns
-        self.next_perf_ns = subject.started_wall_ns + PERF_EVERY_NS
-        first = window_ends(subject.started_wall_ns, subject.started_wall_ns + 2 * schema.window_ns, schema)
-        self._next_end = int(first[0])
-
-    def due(self, now_ns: int) -> int | None:
-        """The end of the next window that has settled by now, if there is one."""
-        end = self._next_end
-        over = self.subject.ended_wall_ns is not None and end > self.subject.ended_wall_ns
-        if over or end + self._schema.settle_ns > now_ns:
-            return None
-        self._next_end += self._schema.stride_ns
-        self.last_end_ns = end
-        return end
-
-    def known(self, end: int) -> Known | None:
-        """Truth about a window, where there is any."""
-        if not self.subject.labels or self.subject.ended_wall_ns is None:
-            return None
-        ends = np.array([end], np.int64)
-        truth = truth_of(self.subject.labels, self.subject.ended_wall_ns, ends, self._schema)
-        if truth.label[0] < 0:
-            return None
-        return Known(phase=PHASES[truth.label[0]], purity=float(truth.purity[0]))
-
-    def count(self, observed: dict[Source, float]) -> None:
-        """One more window."""
-        self.windows += 1
-        for source, share in observed.items():
-            self.gaps[source] += share < 1

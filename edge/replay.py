@@ -10,7 +10,8 @@ from contracts.features import FeatureSchema
 from contracts.phases import Source
 from contracts.telemetry.episode import Episode
 from contracts.telemetry.rows import Row, arrival_ns
-from edge.agent import Agent, Subject
+from edge.agent import Agent
+from edge.watch import Subject
 
 
 def subject_of(episode: Episode) -> Subject:

@@ -15,7 +15,7 @@ from edge import scores
 from edge.deploy import Active
 
 if TYPE_CHECKING:
-    from edge.agent import Subject
+    from edge.watch import Subject
 
 _SEED = 0
 

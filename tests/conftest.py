@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from contracts.features import FeatureSchema, feature_schema
 from contracts.keys import TrustedKeys, generate_key, load_trusted_keys
 from contracts.telemetry.episode import Episode, read_episode
+from contracts.telemetry.storage import locked
 from tests.brokers import free_port, mosquitto_on
 from tests.recordings import CORPUS, ONE, copy_of
 
@@ -61,16 +63,29 @@ def spoiled(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def signing_key(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    key = tmp_path_factory.mktemp("keys") / "test.key"
-    generate_key(key)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of one run of the tests have in common."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def signing_key(shared: Path) -> Path:
+    key = shared / "keys" / "test.key"
+    with locked(shared / "keys.lock", wait_s=60):
+        if not key.exists():
+            generate_key(key)
     return key
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, signing_key: Path) -> Build:
-    """All twelve models, quickly fitted, built once per run."""
-    return run_build(tmp_path_factory.mktemp("build") / "out", signing_key)
+def built(shared: Path, signing_key: Path) -> Build:
+    """All twelve models, quickly fitted, built once per run: who comes second waits for it."""
+    out, said = shared / "build" / "out", shared / "build" / "output.txt"
+    with locked(shared / "build.lock", wait_s=1200):
+        if not said.exists():
+            said.write_text(run_build(out, signing_key).output)
+    return Build(out, signing_key, said.read_text())
 
 
 @pytest.fixture

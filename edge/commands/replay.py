@@ -50,6 +50,7 @@ def _replay(options: argparse.Namespace) -> int:
 
     if len({path.resolve() for path in options.episodes}) < len(options.episodes):
         raise ConfigError("EPISODE…", "one is named twice", expected="each once", remedy="name it once")
+    broker = parse_broker(options.broker, password_file=options.password_file, ca_file=options.ca_file)
     site = site_of(options)
     models: Fixed | Follower
     if options.bundle is None:
@@ -61,7 +62,7 @@ def _replay(options: argparse.Namespace) -> int:
         return replay_all(
             episodes=options.episodes,
             models=models,
-            broker=parse_broker(options.broker, password_file=options.password_file, ca_file=options.ca_file),
+            broker=broker,
             schema=site.schema,
             allow_missing=options.allow_missing_source,
             speed=options.speed,

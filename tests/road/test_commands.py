@@ -80,7 +80,7 @@ def test_demo_help_has_an_example() -> None:
         ),
         (["trainer", "build", "x", "--out", "y", "--architectures", ""], ["an empty list ''"]),
         (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--drain-timeout", "nan"], ["no number of seconds"]),
-        (["edge", "replay", "x"], ["the following arguments are required: --bundle, --broker"]),
+        (["edge", "replay", "x"], ["the following arguments are required: --broker"]),
         (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--speed", "-1"], ["neither max nor a number from"]),
         (["edge", "replay", "x", "--bundle", "b", "--broker", "u", "--node", "a/b"], ["not made of letters"]),
         (["edge", "replay", "x", "--bundle", "b", "--broker", "http://x"], ["scheme 'http'; expected mqtt://"]),
