@@ -223,6 +223,10 @@ def _unpack(path: Path, data: bytes) -> dict[str, bytes]:
         name, size = data[at : at + 100].rstrip(b"\0"), data[at + 124 : at + 135]
         if not re.fullmatch(rb"[a-z0-9][a-z0-9_.-]{0,79}", name) or not re.fullmatch(rb"[0-7]{11}", size):
             raise refuse("not a tar of plain files")
+        if data[at + 156 : at + 157] != tarfile.REGTYPE:
+            raise refuse(f"member {name.decode()} is a link, a folder or a device")
+        if name.decode() in files:
+            raise refuse(f"member {name.decode()} is there twice")
         start, length = at + _BLOCK, int(size, 8)
         if start + length > len(data):
             raise refuse(f"member {name.decode()} is cut off")

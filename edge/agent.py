@@ -141,6 +141,9 @@ class Agent:
         known = watch.known(end)
         dropped = watch.ring.dropped_ns >= end - reach_ns(self._schema)
         decided = self._detector.decided(windows, probabilities)
+        asked = time.perf_counter()
+        beside = self._beside(windows, decided, known, int(probabilities.argmax()))
+        looked = time.perf_counter()
         data = self._detector.event(
             windows,
             probabilities,
@@ -152,13 +155,13 @@ class Agent:
             # a measured time would make every replay another one
             latency_ms=round((inferred - began) * 1000, 4) if live else None,
             dropped=dropped,
-            shadow=self._beside(windows, decided, known, int(probabilities.argmax())),
+            shadow=beside,
         )
         self._emit(data, end + self._schema.settle_ns)
         took = time.perf_counter() - began
         self._health.total.add(took * 1000)
-        if self._models.on_trial:
-            self._models.window(late=took * SECOND > late_ns(self._schema))
+        if self._models.on_trial:  # a slow shadow is not held against the one that it shadows
+            self._models.window(late=(took - (looked - asked)) * SECOND > late_ns(self._schema))
         watch.count(data.observed)
         if known is not None:
             watch.decisions.append((PHASES.index(known.phase), int(probabilities.argmax())))

@@ -6,7 +6,6 @@ Whatever it does, the first one's events are those it would have sent alone.
 from __future__ import annotations
 
 import time
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +20,8 @@ from edge.extract import Windows
 from edge.health import Timings
 
 BLOCK = 60
-"""Windows of one watch that are drawn together: five minutes. Neighbours are no independent evidence."""
-_BLOCKS = 4096
+"""Windows of one watch that are drawn together: five minutes, at first. Neighbours are no independent evidence."""
+_BLOCKS = 288
 _SEED = 0
 
 
@@ -33,14 +32,23 @@ class Shadow:
         self.active = active
         self._detector = Detector(active, schema)
         self._inference = Timings()
-        self._blocks: deque[list[int]] = deque(maxlen=_BLOCKS)  # [windows, disagreements]
+        self._blocks: list[list[int]] = []  # [windows, disagreements]
+        self._size = BLOCK
         self._episode: list[tuple[int, int, int]] = []  # truth, the first one's decision, mine
         self._confusions: dict[str, NDArray[np.int64]] = {}
 
     def begin(self) -> None:
         """A watch begins."""
-        self._blocks.append([0, 0])
+        self._open_block()
         self._episode = []
+
+    def _open_block(self) -> None:
+        """One more; too many are joined two by two, so that a long watch costs no more than a day's."""
+        if len(self._blocks) >= _BLOCKS:
+            pairs = zip(self._blocks[::2], self._blocks[1::2], strict=True)
+            self._blocks = [[one[0] + other[0], one[1] + other[1]] for one, other in pairs]
+            self._size *= 2
+        self._blocks.append([0, 0])
 
     def look(self, windows: Windows, decided: Phase | None, truth: Phase | None, first: int) -> ShadowWindow:
         """The same window. decided: what the first one decided; first: its most probable class."""
@@ -48,8 +56,8 @@ class Shadow:
         probabilities = self._detector.probabilities(windows)
         self._inference.add((time.perf_counter() - began) * 1000)
         mine = self._detector.decided(windows, probabilities)
-        if not self._blocks or self._blocks[-1][0] >= BLOCK:
-            self._blocks.append([0, 0])
+        if not self._blocks or self._blocks[-1][0] >= self._size:
+            self._open_block()
         self._blocks[-1][0] += 1
         self._blocks[-1][1] += mine != decided
         if truth is not None:

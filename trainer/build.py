@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
+from contracts.errors import WorkError
 from contracts.features import feature_schema
 from contracts.telemetry.storage import locked, write_file
 from trainer.bundle.pack import Label
@@ -27,7 +28,7 @@ from trainer.experiment import fit_models, split_all
 from trainer.index import Index
 from trainer.plan import BuildPlan, require_views
 from trainer.progress import say
-from trainer.report.page import write_report
+from trainer.report.page import PAGE, write_report
 
 
 def build(plan: BuildPlan) -> Index:
@@ -46,6 +47,9 @@ def build(plan: BuildPlan) -> Index:
         split, record = splits[fits.recipes[0]], evaluation.recipes[0]
         proven, compilations = prove_all(fits, split.recipe, dataset.path, out, made, allow_float=plan.allow_float)
         write_report(evaluation, compilations, out)
+        refused = {one.title: one.refused for one in compilations.models if one.refused is not None}
+        if not proven:
+            raise WorkError(str(out), "no model may ship", expected="one at least", remedy=f"see {out / PAGE}")
         label = Label(
             split=split,
             schema=dataset.schema,
@@ -53,7 +57,7 @@ def build(plan: BuildPlan) -> Index:
             key=plan.key,
             command=command_of(plan),
         )
-        bundles = release(proven, dataset.load_ids().of(split.test), record, label, out)
+        bundles = release(proven, refused, dataset.load_ids().of(split.test), record, label, out)
         index = Index(
             recipe=split.recipe,
             held_out=split.held_out,
@@ -65,7 +69,7 @@ def build(plan: BuildPlan) -> Index:
             corpus_digest=dataset.digest,
             split_digest=split.digest,
             bundles=bundles,
-            refused={one.title: one.refused for one in compilations.models if one.refused is not None},
+            refused=refused,
         )
         write_file(out / "index.json", msgspec.json.format(msgspec.json.encode(index), indent=1))
         return index

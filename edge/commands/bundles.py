@@ -65,7 +65,7 @@ def add(commands: Commands) -> None:
         example="edge rollback",
     )
     add_site(parser)
-    parser.set_defaults(work=lambda options: _switched(*rollback(site_of(options))))
+    parser.set_defaults(work=lambda options: _switched(*rollback(site_of(options), tried_apart)))
 
     parser = commands.add_parser(
         "promote",
@@ -75,7 +75,7 @@ def add(commands: Commands) -> None:
         example="edge promote",
     )
     add_site(parser)
-    parser.set_defaults(work=lambda options: _switched(*promote(site_of(options))))
+    parser.set_defaults(work=lambda options: _switched(*promote(site_of(options), tried_apart)))
 
     parser = commands.add_parser(
         "dismiss", help="end the shadow", description="The shadow rides along no more.", example="edge dismiss"

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from contracts.channels import read_channels
 from contracts.cli import Parser
 from contracts.features import feature_schema
-from contracts.keys import TrustedKeys, load_trusted_keys
+from contracts.keys import load_trusted_keys
 from contracts.paths import state_folder, trust_folder
 from edge.deploy.verbs import Site
 
@@ -31,14 +31,17 @@ def add_site(parser: Parser) -> None:
 def site_of(options: argparse.Namespace) -> Site:
     """Raises `MissingError`, `ConfigError` for a trust folder or a registry that does not read."""
     schema = feature_schema(read_channels(options.channels) if options.channels else None)
-    return Site(folder=options.state, schema=schema, trust=trust_of(options))
+    # trust that was named must be there; the default folder may be absent
+    trusted = options.trust or (trust_folder() if trust_folder().is_dir() else None)
+    site = Site(folder=options.state, schema=schema, trust_folder=trusted)
+    require_trust(site)
+    return site
 
 
-def trust_of(options: argparse.Namespace) -> TrustedKeys | None:
-    """Trust that was named must be there; the default folder may be absent."""
-    if options.trust is None and not trust_folder().is_dir():
-        return None
-    return load_trusted_keys(options.trust or trust_folder())
+def require_trust(site: Site) -> None:
+    """A trust folder that does not read is said before anything is done. Raises `MissingError`, `ConfigError`."""
+    if site.trust_folder is not None:
+        load_trusted_keys(site.trust_folder)
 
 
 def hostname() -> str:

@@ -42,8 +42,16 @@ def activate(path: Path, schema: FeatureSchema, trust: TrustedKeys | None, *, al
     manifest = bundle.manifest
     _require_sense(manifest, schema)
     index = {channel: i for i, channel in enumerate(schema.channel_ids)}
-    runtime = open_runtime(bundle)
-    self_test(bundle, runtime, schema)
+    try:
+        runtime = open_runtime(bundle)
+        self_test(bundle, runtime, schema)
+    except (ValueError, TypeError, RuntimeError, OSError) as error:  # what interpreters and numpy raise
+        raise BundleError(
+            f"bundle {manifest.name}",
+            f"fails its self-test ({type(error).__name__}: {error})",
+            expected="its golden vectors to come out",
+            remedy="build it again",
+        ) from None
     return Active(
         bundle=bundle,
         runtime=runtime,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -10,8 +12,9 @@ import msgspec
 
 from contracts.errors import PhasewatchError
 from edge.deploy.active import Active
+from edge.deploy.apart import HANGS_S, ended_if_it_hangs
 from edge.deploy.deployment import STATE, Installed, changing, read_deployment, write_deployment
-from edge.deploy.trial import Trial, begin
+from edge.deploy.trial import WINDOWS, Trial, begin
 from edge.deploy.verbs import Site
 
 _log = logging.getLogger("edge")
@@ -40,9 +43,10 @@ class Fixed:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """What was opened beside the running one; None where that did not change."""
+    """What was opened beside the running one. current: None if it is the same; again: it is, and on trial anew."""
 
     current: tuple[Active, Installed] | None
+    again: Installed | None
     shadow: Active | None
 
 
@@ -55,14 +59,17 @@ class Follower:
         self._stamp = self._look()
         self.active, installed = begin(site)
         self._trial = Trial(site, installed)
-        self.shadow = self._open_shadow()
+        self.shadow: Active | None = None
+        self._looks = WINDOWS
+        """Windows that a new shadow still has to look at; until then an end of this process is held against it."""
+        self._take_shadow(self._open_shadow())
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="bundle")
         self._loading: Future[_Loaded] | None = None
 
     @property
     def on_trial(self) -> bool:
-        """Whether the running bundle is not proven yet."""
-        return not self._trial.over
+        """Whether the running bundle or its shadow is not proven yet."""
+        return not self._trial.over or (self.shadow is not None and self._looks > 0)
 
     def poll(self) -> bool:
         """Call between windows. True: `active` or `shadow` is another from now on. Opening is done beside the work."""
@@ -79,10 +86,12 @@ class Follower:
 
     def window(self, *, late: bool) -> None:
         """One more window was looked at; a bundle on trial may be given up, and `poll` then brings the other."""
-        try:
+        with self._whatever_the_disk_says():
             self._trial.window(late=late)
-        except PhasewatchError as error:
-            _log.warning("what is installed cannot be kept: %s", error)
+            if self.shadow is not None and self._looks > 0:
+                self._looks -= 1
+                if self._looks == 0:
+                    self._note_shadow(self.shadow, starts=0, proven=True)
 
     def drop_shadow(self, why: str) -> None:
         """The shadow failed: it is dismissed, and nothing else happens."""
@@ -90,16 +99,25 @@ class Follower:
             return
         _log.warning("shadow %s is dismissed: %s", self.shadow.ref.name, why)
         digest, self.shadow = self.shadow.ref.digest, None
-        try:
-            with changing(self._site.folder) as state:
-                if state.shadow is not None and state.shadow.digest == digest:
-                    write_deployment(self._site.folder, msgspec.structs.replace(state, shadow=None))
-        except PhasewatchError as error:
-            _log.warning("what is installed cannot be kept: %s", error)
+        with self._whatever_the_disk_says(), changing(self._site.folder) as state:
+            if state.shadow is not None and state.shadow.digest == digest:
+                write_deployment(self._site.folder, msgspec.structs.replace(state, shadow=None))
 
     def close(self) -> None:
-        """End the thread."""
+        """The agent ends in order: that is held against no bundle."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._whatever_the_disk_says():
+            self._trial.end()
+            if self.shadow is not None and self._looks > 0:
+                self._note_shadow(self.shadow, starts=0, proven=False)
+
+    @contextlib.contextmanager
+    def _whatever_the_disk_says(self) -> Iterator[None]:
+        """A watch does not end because a note cannot be made."""
+        try:
+            yield
+        except PhasewatchError as error:
+            _log.warning("what is installed cannot be kept: %s", error)
 
     def _look(self) -> tuple[int, int]:
         try:
@@ -109,22 +127,40 @@ class Follower:
         return found.st_ino, found.st_mtime_ns
 
     def _load(self) -> _Loaded:
+        """In the other thread."""
         current = read_deployment(self._site.folder).current
-        changed = current is not None and current.digest != self.active.ref.digest
-        return _Loaded(begin(self._site) if changed else None, self._open_shadow())
+        if current is not None and current.digest != self.active.ref.digest:
+            return _Loaded(begin(self._site), None, self._open_shadow())
+        anew = current if current is not None and not current.proven and self._trial.over else None
+        return _Loaded(None, anew, self._open_shadow())
 
     def _open_shadow(self) -> Active | None:
         installed = read_deployment(self._site.folder).shadow
         if installed is None:
             return None
-        before: Active | None = getattr(self, "shadow", None)
-        if before is not None and before.ref.digest == installed.digest:
-            return before
+        if self.shadow is not None and self.shadow.ref.digest == installed.digest:
+            return self.shadow
         try:
-            return self._site.active(installed)
+            if not installed.proven:  # on disk before it is opened, as with a current one
+                self._note_shadow(installed, starts=1, proven=False)
+            with ended_if_it_hangs(HANGS_S):
+                return self._site.active(installed)
         except PhasewatchError as error:
             _log.warning("shadow %s does not ride along: %s", installed.name, error)
             return None
+
+    def _note_shadow(self, shadow: Active | Installed, *, starts: int, proven: bool) -> None:
+        digest = shadow.digest if isinstance(shadow, Installed) else shadow.ref.digest
+        with changing(self._site.folder) as state:
+            if state.shadow is not None and state.shadow.digest == digest:
+                noted = msgspec.structs.replace(state.shadow, starts=starts, proven=proven)
+                write_deployment(self._site.folder, msgspec.structs.replace(state, shadow=noted))
+
+    def _take_shadow(self, shadow: Active | None) -> bool:
+        if shadow is self.shadow:
+            return False
+        self.shadow, self._looks = shadow, WINDOWS
+        return True
 
     def _take(self, loading: Future[_Loaded]) -> bool:
         try:
@@ -132,8 +168,9 @@ class Follower:
         except PhasewatchError as error:
             _log.warning("%s goes on: %s", self.active.ref.name, error)
             return False
-        changed = loaded.shadow is not self.shadow
-        self.shadow = loaded.shadow
+        changed = self._take_shadow(loaded.shadow)
+        if loaded.again is not None:
+            self._trial = Trial(self._site, loaded.again)
         if loaded.current is not None and loaded.current[0].ref.digest != self.active.ref.digest:
             _log.info("%s takes over from %s", loaded.current[0].ref.name, self.active.ref.name)
             self.active, installed = loaded.current

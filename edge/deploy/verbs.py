@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from contracts.bundle import MAX_BUNDLE, read_bundle
-from contracts.errors import ConfigError
+from contracts.errors import BundleError, BusyError, ConfigError
 from contracts.features import FeatureSchema
-from contracts.keys import TrustedKeys
-from contracts.telemetry.storage import read_file, write_file
+from contracts.keys import TrustedKeys, load_trusted_keys
+from contracts.telemetry.storage import read_file, sha256, write_file
 from edge.deploy.active import Active, activate
 from edge.deploy.deployment import (
     Deployment,
@@ -27,16 +27,33 @@ from edge.deploy.deployment import (
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """One machine's state folder, and what it accepts."""
+    """One machine's state folder, and what it accepts. trust_folder: None if nobody is trusted."""
 
     folder: Path
     schema: FeatureSchema
-    trust: TrustedKeys | None
+    trust_folder: Path | None
+
+    @property
+    def trust(self) -> TrustedKeys | None:
+        """As the folder stands now: an agent that runs for months sees keys come and go."""
+        return None if self.trust_folder is None else load_trusted_keys(self.trust_folder)
 
     def active(self, installed: Installed) -> Active:
-        """Verify and open an installed bundle. Raises as `activate` does."""
+        """Verify and open an installed bundle. Raises as `activate` does, and `BundleError` if it is another one."""
         path = bundle_path(self.folder, installed)
-        return activate(path, self.schema, self.trust, allow_unsigned=installed.unsigned)
+        active = activate(path, self.schema, self.trust, allow_unsigned=installed.unsigned)
+        if active.ref.digest != installed.digest:
+            raise BundleError(
+                path, f"bundle {active.ref.name}", expected=installed.name, remedy="install that one again"
+            )
+        return active
+
+
+First = Callable[[Site, Installed], None]
+
+
+def _nothing(_site: Site, _installed: Installed) -> None:
+    """A verb that opens a bundle here at once."""
 
 
 def install(
@@ -45,7 +62,7 @@ def install(
     *,
     allow_unsigned: bool,
     shadow: bool,
-    first: Callable[[Site, Installed], None] = lambda _site, _installed: None,
+    first: First = _nothing,
 ) -> tuple[Active, Deployment]:
     """Verify a bundle, copy it beside those in use, self-test the copy, and make it the current one (or the shadow).
 
@@ -62,7 +79,8 @@ def install(
     data = read_file(bundle, MAX_BUNDLE)
     found = read_bundle(bundle, schema=site.schema, trust=site.trust, allow_unsigned=allow_unsigned, data=data)
     made = Installed(
-        file=f"{found.manifest.name}-{found.digest[:12]}.bundle",
+        # of all its bytes: the manifest's digest says nothing of who signed it
+        file=f"{found.manifest.name}-{sha256(data)[:12]}.bundle",
         name=found.manifest.name,
         digest=found.digest,
         unsigned=found.key is None,
@@ -95,33 +113,48 @@ def _with_shadow(before: Deployment, made: Installed) -> Deployment:
     return msgspec.structs.replace(before, shadow=made)
 
 
-def rollback(site: Site) -> tuple[Active, Deployment]:
+def rollback(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
     """Return to the previous bundle, once it has been verified and tested again; the current one becomes the previous.
 
-    Raises `ConfigError` if there is none, and as `activate` does.
+    Raises `ConfigError` if there is none, `BusyError`, and as `activate` does.
     """
-    with deciding(site.folder), changing(site.folder) as before:
-        if before.previous is None:
+    with deciding(site.folder):
+        seen = read_deployment(site.folder)
+        if seen.previous is None:
             raise ConfigError(
                 site.folder, "no previous bundle", expected="one to return to", remedy="install one with edge install"
             )
-        active = site.active(before.previous)
-        state = msgspec.structs.replace(before, current=before.previous, previous=before.current, returned=None)
-        write_deployment(site.folder, state)
+        first(site, seen.previous)
+        active = site.active(seen.previous)  # not while agents wait for the state
+        with changing(site.folder) as before:
+            _require_same(site.folder, seen.previous, before.previous)
+            state = msgspec.structs.replace(before, current=before.previous, previous=before.current, returned=None)
+            write_deployment(site.folder, state)
     return active, state
 
 
-def promote(site: Site) -> tuple[Active, Deployment]:
-    """Make the shadow the current bundle. Raises `ConfigError` if there is none, and as `activate` does."""
-    with deciding(site.folder), changing(site.folder) as before:
-        if before.shadow is None:
+def promote(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
+    """Make the shadow the current bundle. Raises `ConfigError` if there is none, and as `rollback` does."""
+    with deciding(site.folder):
+        seen = read_deployment(site.folder)
+        if seen.shadow is None:
             raise ConfigError(
                 site.folder, "no shadow", expected="one", remedy="install one with edge install BUNDLE --shadow"
             )
-        active = site.active(before.shadow)
-        state = _with_current(before, msgspec.structs.replace(before.shadow, starts=0))
-        write_deployment(site.folder, state)
+        first(site, seen.shadow)
+        active = site.active(seen.shadow)
+        with changing(site.folder) as before:
+            _require_same(site.folder, seen.shadow, before.shadow)
+            state = _with_current(before, msgspec.structs.replace(seen.shadow, starts=0, proven=False))
+            write_deployment(site.folder, state)
     return active, state
+
+
+def _require_same(folder: Path, seen: Installed, now: Installed | None) -> None:
+    if now is None or now.digest != seen.digest:  # an agent gave it up, or dismissed it
+        raise BusyError(
+            folder, f"{seen.name} went meanwhile", expected="a state at rest", remedy="look with edge status"
+        )
 
 
 def dismiss(folder: Path) -> Deployment:

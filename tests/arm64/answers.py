@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from contracts.features import feature_schema
-from contracts.keys import load_trusted_keys
 from edge.deploy.verbs import Site, install
 from edge.runtimes import Runtime, TfliteRuntime
 
@@ -24,10 +23,10 @@ def main(ask: Path, out: Path) -> None:
     Leaves `<title>.npy` (N, K) of each, and said.json.
     """
     asked = json.loads(ask.read_text())
-    trust, schema = load_trusted_keys(Path(asked["trust"])), feature_schema()
+    trust, schema = Path(asked["trust"]), feature_schema()
     runtimes = {}
     for title, (bundle, windows) in asked["bundles"].items():
-        site = Site(folder=out / "state" / title, schema=schema, trust=trust)
+        site = Site(folder=out / "state" / title, schema=schema, trust_folder=trust)
         active, _ = install(site, Path(bundle), allow_unsigned=False, shadow=False)
         runtime: Runtime = active.runtime
         if isinstance(runtime, TfliteRuntime):  # on a workstation there are two

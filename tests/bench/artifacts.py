@@ -19,7 +19,7 @@ from contracts.bundle import Bundle, read_bundle
 from contracts.features import feature_schema
 from contracts.keys import load_trusted_keys
 from edge.runtimes import NativeRuntime, Runtime, TfliteRuntime, open_runtime
-from trainer.compile.record import load_compilations
+from trainer.compile.convert import Converted, convert
 from trainer.corpus.dataset import open_dataset
 from trainer.split import load_split
 
@@ -43,7 +43,7 @@ def bench_artifacts(out: Path) -> None:
         if bundle.manifest.architecture == "gbt":
             _against_xgboost(out, bundle, ours, windows)
         else:
-            _against_float(out, bundle)
+            _against_float(out, bundle, ours, windows)
     _install(out)
 
 
@@ -90,14 +90,14 @@ def _against_xgboost(out: Path, bundle: Bundle, ours: float, windows: Floats) ->
     _line(title, ours, "inplace_predict of all rounds", theirs)
 
 
-def _against_float(out: Path, bundle: Bundle) -> None:
-    """As the build measured both, one after the other in LiteRT."""
-    found = load_compilations(out)
-    assert found is not None
+def _against_float(out: Path, bundle: Bundle, ours: float, windows: Floats) -> None:
+    """The same model in float32, in the same interpreter."""
     title = f"{bundle.manifest.architecture}-{bundle.manifest.threat_model}"
-    (model,) = [one for one in found.models if one.title == title]
-    p50 = {tried.form: tried.judged[0].p50_ms * 1000 for tried in model.tried if tried.judged}
-    _line(f"{title}, {bundle.manifest.form} in LiteRT", p50[bundle.manifest.form], "float32", p50["float32"])
+    checkpoint = out / "checkpoints" / "held_out_host" / title / "full-0"
+    made = convert(bundle.manifest.architecture, {"float32": checkpoint}, examples=windows[:2])["float32"]
+    assert isinstance(made, Converted), made
+    large = TfliteRuntime.load(made.members["model.tflite"], classes=5)
+    _line(f"{title}, {bundle.manifest.form} in {large.name}", ours, "float32", _p50_us(large.predict, windows))
 
 
 def _install(out: Path) -> None:

@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
 from edge.deploy.verbs import Site
 from tests.bundles import make_bundle
 
 
 @pytest.fixture
 def site(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> Site:
-    return Site(folder=tmp_path / "state", schema=schema, trust=load_trusted_keys(signing_key.parent))
+    return Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
 
 
 @pytest.fixture

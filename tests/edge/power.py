@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from contracts.features import feature_schema
-from contracts.keys import load_trusted_keys
 from edge.deploy.deployment import BUNDLES, read_deployment
 from edge.deploy.verbs import Site, install, promote, rollback
 
@@ -60,7 +59,7 @@ def killed_at(step: int) -> None:
 
 def main(template: Path, trust: Path, verb: str, bundle: Path | None) -> None:
     """All steps."""
-    schema, keys = feature_schema(), load_trusted_keys(trust)
+    schema = feature_schema()
 
     def run(site: Site) -> None:
         if verb == "rollback":
@@ -73,7 +72,7 @@ def main(template: Path, trust: Path, verb: str, bundle: Path | None) -> None:
 
     for step in range(1, 1000):
         with tempfile.TemporaryDirectory() as name:
-            site = Site(folder=Path(name) / "state", schema=schema, trust=keys)
+            site = Site(folder=Path(name) / "state", schema=schema, trust_folder=trust)
             if template.exists():
                 shutil.copytree(template, site.folder)
             reader, writer = os.pipe()

@@ -125,16 +125,48 @@ def test_a_bundle_whose_golden_vectors_do_not_come_out_here_is_refused(
     assert files(site) == before.files
 
 
+def test_a_library_that_wants_other_windows_is_refused_in_one_line(
+    site: Site, bundles: list[Path], schema: FeatureSchema, signing_key: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = put(site, bundles[0])
+    wide = make_bundle(bundles[0].parent, schema, signing_key, 3, wider=1)
+    assert main(["install", str(wide), "--state", str(site.folder), "--trust", str(signing_key.parent)]) == 2
+    said = capfd.readouterr().err
+    assert "bundle gbt-realistic-000000000003: fails its self-test (ValueError: " in said
+    assert "Traceback" not in said
+    assert read_deployment(site.folder) == before
+
+
+def test_a_bundle_file_that_was_swapped_for_another_does_not_run(site: Site, bundles: list[Path]) -> None:
+    state = put(site, bundles[0])
+    assert state.current is not None
+    (site.folder / "bundles" / state.current.file).write_bytes(bundles[1].read_bytes())
+    with pytest.raises(BundleError, match=r"bundle gbt-realistic-0+1; expected gbt-realistic-0+0; install that one"):
+        site.active(state.current)
+
+
+def test_the_same_bundle_with_another_signature_does_not_touch_the_one_that_runs(
+    site: Site, bundles: list[Path], tmp_path: Path, schema: FeatureSchema
+) -> None:
+    state = put(site, bundles[0])
+    unsigned = make_bundle(tmp_path, schema, None, 0)
+    with pytest.raises(ConfigError, match="a bundle cannot shadow itself"):
+        install(site, unsigned, allow_unsigned=True, shadow=True)
+    assert state.current is not None
+    assert site.active(state.current).ref.key == "test"
+    assert read_deployment(site.folder) == state
+
+
 def test_an_installed_bundle_whose_key_is_revoked_runs_no_more(
     site: Site, bundles: list[Path], tmp_path: Path, signing_key: Path, schema: FeatureSchema
 ) -> None:
     trust = tmp_path / "trust"
     trust.mkdir()
     shutil.copy(signing_key.with_suffix(".pub"), trust / "alice.pub")
-    put(Site(folder=site.folder, schema=schema, trust=load_trusted_keys(trust)), bundles[0])
+    put(Site(folder=site.folder, schema=schema, trust_folder=trust), bundles[0])
     (trust / "revoked").mkdir()
     (trust / "alice.pub").rename(trust / "revoked" / "alice.pub")
-    after = Site(folder=site.folder, schema=schema, trust=load_trusted_keys(trust))
+    after = Site(folder=site.folder, schema=schema, trust_folder=trust)
     installed = read_deployment(site.folder).current
     assert installed is not None
     with pytest.raises(RevokedKeyError, match=r"signed by alice, key \w{16}, which is revoked; .* with another key"):

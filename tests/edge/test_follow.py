@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
+from contracts.keys import generate_key
 from contracts.telemetry.episode import Episode, read_episode
 from edge.agent import Agent
 from edge.deploy.deployment import bundle_path, read_deployment
@@ -22,6 +22,7 @@ from edge.deploy.verbs import Site, dismiss, install, promote
 from edge.health import Health
 from edge.outbox import opened
 from edge.replay import arrivals, replay, subject_of
+from edge.shadow import Shadow
 from tests.bundles import make_bundle
 from tests.recordings import CORPUS, ONE
 
@@ -35,7 +36,7 @@ def bundles(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> list[Pa
 
 @pytest.fixture
 def site(tmp_path: Path, schema: FeatureSchema, signing_key: Path, bundles: list[Path]) -> Site:
-    site = Site(folder=tmp_path / "state", schema=schema, trust=load_trusted_keys(signing_key.parent))
+    site = Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
     put(site, bundles[0])
     return site
 
@@ -135,6 +136,53 @@ def test_a_running_agent_follows_a_rollback_and_a_promotion(
     named = [window["bundle"]["name"] for window in windows(found)]
     changes = [name for i, name in enumerate(named) if i == 0 or named[i - 1] != name]
     assert changes == [OLD, NEW, OLD, THIRD]
+
+
+def test_a_running_agent_trusts_a_key_that_comes_while_it_runs(
+    bundles: list[Path], episode: Episode, tmp_path: Path, schema: FeatureSchema, signing_key: Path
+) -> None:
+    trust = tmp_path / "trust"
+    trust.mkdir()
+    (trust / "first.pub").write_bytes(signing_key.with_suffix(".pub").read_bytes())
+    site = Site(folder=tmp_path / "rotating", schema=schema, trust_folder=trust)
+    put(site, bundles[0])
+    generate_key(tmp_path / "next" / "next.key")
+    signed = make_bundle(tmp_path / "next", schema, tmp_path / "next" / "next.key", 1)
+
+    def rotated() -> None:
+        (trust / "next.pub").write_bytes((tmp_path / "next" / "next.pub").read_bytes())
+        put(site, signed)
+
+    found = watched(site, Follower(site), episode, tmp_path / "b", {40: rotated})
+    assert speakers(found) == [OLD, NEW]
+    state = read_deployment(site.folder)
+    assert state.current is not None
+    assert (state.current.name, state.returned) == (NEW, None)
+
+
+def test_a_bundle_that_is_installed_again_is_on_trial_again_and_proven_again(
+    site: Site, bundles: list[Path], episode: Episode, tmp_path: Path
+) -> None:
+    found = watched(site, Follower(site), episode, tmp_path / "b", {60: lambda: put(site, bundles[0])})
+    assert speakers(found) == [OLD]
+    state = read_deployment(site.folder)
+    assert state.current is not None
+    assert state.current.proven
+
+
+def test_a_long_watch_costs_a_shadow_no_more_than_a_days(site: Site, bundles: list[Path]) -> None:
+    put(site, bundles[1], shadow=True)
+    models = Follower(site)
+    assert models.shadow is not None
+    shadow = Shadow(models.shadow, site.schema)
+    shadow._blocks = [[60, i % 2] for i in range(288)]
+    before = shadow.disagreement()
+    shadow._open_block()
+    assert len(shadow._blocks) == 145
+    assert shadow._size == 120
+    assert sum(windows for windows, _ in shadow._blocks) == 288 * 60
+    assert shadow.disagreement().value == before.value
+    models.close()
 
 
 def test_a_running_agent_goes_on_when_what_was_installed_cannot_be_opened(

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
 from edge.deploy.verbs import Site, install
 from tests.bundles import make_bundle
 
@@ -39,7 +38,7 @@ def test_a_power_cut_at_any_step_leaves_the_old_bundle_or_the_new_one_and_nothin
     tmp_path: Path, made: list[Path], schema: FeatureSchema, signing_key: Path, verb: str
 ) -> None:
     template = tmp_path / "template"
-    site = Site(folder=template, schema=schema, trust=load_trusted_keys(signing_key.parent))
+    site = Site(folder=template, schema=schema, trust_folder=signing_key.parent)
     if verb != "first install":
         install(site, made[0], allow_unsigned=False, shadow=False)
         install(site, made[1], allow_unsigned=False, shadow=False)

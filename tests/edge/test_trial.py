@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from contracts.errors import BundleError, MissingError
+from contracts.errors import BundleError, MissingError, UntrustedKeyError
 from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
 from edge.deploy.deployment import Deployment, bundle_path, read_deployment
+from edge.deploy.follow import Follower
 from edge.deploy.trial import MISSES, STARTS, WINDOWS, Trial, begin
 from edge.deploy.verbs import Site, install
 from tests.bundles import make_bundle
@@ -23,7 +24,7 @@ OLD, NEW = (f"gbt-realistic-{favourite:012x}" for favourite in range(2))
 @pytest.fixture
 def site(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> Site:
     """An old bundle that is proven, and a new one installed over it."""
-    site = Site(folder=tmp_path / "state", schema=schema, trust=load_trusted_keys(signing_key.parent))
+    site = Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
     for favourite in range(2):
         install(site, make_bundle(tmp_path, schema, signing_key, favourite), allow_unsigned=False, shadow=False)
         if favourite == 0:
@@ -90,13 +91,58 @@ def test_an_agent_without_any_bundle_left_says_why(site: Site, tmp_path: Path) -
         path.write_bytes(b"spoiled")
     with pytest.raises(BundleError, match="expected exactly the archive that was packed"):
         begin(site)
-    nothing = Site(folder=tmp_path / "nothing", schema=site.schema, trust=site.trust)
+    nothing = Site(folder=tmp_path / "nothing", schema=site.schema, trust_folder=site.trust_folder)
     with pytest.raises(MissingError, match="no bundle is installed; expected one; edge install BUNDLE, or --bundle B"):
         begin(nothing)
 
 
+def test_an_agent_that_was_started_without_its_keys_undoes_nothing(site: Site) -> None:
+    run(site, [False] * WINDOWS)
+    before = read_deployment(site.folder)
+    strange = Site(folder=site.folder, schema=site.schema, trust_folder=None)
+    for _ in range(STARTS + 1):
+        with pytest.raises(UntrustedKeyError):
+            begin(strange)
+    assert read_deployment(site.folder) == before
+    assert run(site, []) == NEW
+
+
+def test_agents_that_end_in_order_are_held_against_no_bundle(site: Site) -> None:
+    for _ in range(STARTS + 2):
+        Follower(site).close()
+    assert current(site) == (NEW, False)
+    state = read_deployment(site.folder)
+    assert state.current is not None
+    assert state.current.starts == 0
+
+
+def test_a_bundle_is_not_given_up_for_one_that_would_not_run_either(site: Site) -> None:
+    state = read_deployment(site.folder)
+    assert state.previous is not None
+    bundle_path(site.folder, state.previous).write_bytes(b"spoiled")
+    run(site, [True] * MISSES)
+    assert current(site) == (NEW, False)
+
+
+def test_a_shadow_that_ends_its_agent_is_dismissed_and_nobody_else_is_blamed(
+    site: Site, tmp_path: Path, schema: FeatureSchema, signing_key: Path
+) -> None:
+    install(site, make_bundle(tmp_path, schema, signing_key, 2), allow_unsigned=False, shadow=True)
+    command = [sys.executable, "-c", AGENT, str(site.folder), str(signing_key.parent)]
+    environment = {**os.environ, "PW2_CRASH_ON_LOAD": "1"}
+    first = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert first.returncode == -signal.SIGABRT
+    second = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
+    assert second.returncode == 0, second.stderr
+    assert second.stdout.strip() == NEW
+    assert "is dismissed: an agent ended while it was new" in second.stderr
+    state = read_deployment(site.folder)
+    assert (state.shadow, state.returned) == (None, None)
+    assert current(site) == (NEW, True)
+
+
 def test_the_only_bundle_is_tried_again_and_again(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> None:
-    site = Site(folder=tmp_path / "state", schema=schema, trust=load_trusted_keys(signing_key.parent))
+    site = Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
     install(site, make_bundle(tmp_path, schema, signing_key, 0), allow_unsigned=False, shadow=False)
     assert [run(site, []) for _ in range(STARTS + 2)] == [OLD] * (STARTS + 2)
     run(site, [True] * MISSES)
@@ -120,7 +166,7 @@ from tests.recordings import ONE
 agent.HANGS_S = trial.HANGS_S = 1
 schema = feature_schema()
 folder = Path(sys.argv[1])
-models = Follower(Site(folder=folder, schema=schema, trust=load_trusted_keys(Path(sys.argv[2]))))
+models = Follower(Site(folder=folder, schema=schema, trust_folder=Path(sys.argv[2])))
 with opened(folder / "outbox") as outbox:
     replay(agent.Agent(models, schema, node="n", outbox=outbox, health=Health()), read_episode(ONE), schema, None)
 models.close()

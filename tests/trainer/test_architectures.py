@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,6 +18,7 @@ from contracts.phases import ThreatModel
 from tests.trainer.sets import CHANNELS, CLASSES, motion_set
 from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model
 from trainer.architectures.base import Fitted
+from trainer.architectures.seeds import seeded
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.samples import Samples
 from trainer.corpus.side import Side, side_of
@@ -215,3 +219,28 @@ def test_the_realistic_view_is_without_the_guest() -> None:
 
     models: tuple[ThreatModel, ...] = ("realistic", "oracle")
     assert [len(view_of(CHANNELS, model)) for model in models] == [3, 4]
+
+
+def test_a_net_is_the_same_though_another_thread_draws_from_pythons_generator() -> None:
+    """As the thread of a Dask worker does that talks to its scheduler."""
+
+    def weights() -> list[Floats]:
+        with seeded(3):
+            net = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(4) for _ in range(20))])
+        return [np.asarray(weight) for weight in net.get_weights()]
+
+    alone, stop = weights(), threading.Event()
+
+    def draws() -> None:
+        while not stop.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draws)
+    thread.start()
+    try:
+        beside = weights()
+    finally:
+        stop.set()
+        thread.join()
+    for one, other in zip(alone, beside, strict=True):
+        np.testing.assert_array_equal(one, other)

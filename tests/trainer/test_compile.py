@@ -83,7 +83,7 @@ def test_forms_are_what_they_are_called(tried: dict[str, dict[str, Tried]]) -> N
         assert share["float32"] == share["float16"] == (0, 0), title
         assert share["dynamic int8"][0] > 0.75, title
         assert share["dynamic int8"][1] == 0, title
-        assert share["full int8"][0] > 0.55, title  # an unrolled loop repeats its float biases
+        assert share["full int8"][0] > 0.5, title  # an unrolled loop repeats its int32 biases
         assert share["full int8"][1] > (0.2 if title.startswith("mlp") else 0.5), title  # mlp: mostly its head
         for some in facts.values():
             assert some is not None
@@ -169,7 +169,7 @@ def test_a_machine_without_a_compiler_is_said_and_the_checkpoint_is_left_to_it(
     whole, notes = for_other_machines(forest)
     assert notes == (
         "has no library for aarch64: aarch64-linux-gnu-gcc is not installed (Debian: gcc-aarch64-linux-gnu); "
-        "there Treelite interprets it",
+        "there it runs only where treelite is installed",
     )
     assert [artifact.runtime for artifact in whole.artifacts] == ["treelite-native", "treelite-gtil"]
 

@@ -25,6 +25,7 @@ from trainer.architectures.base import (
     require_learnable,
 )
 from trainer.architectures.inputs import Normal, Standardise
+from trainer.architectures.seeds import seeded
 from trainer.corpus.side import Side
 from trainer.fit.loop import Loop, fit_net, precision
 
@@ -91,8 +92,7 @@ class Net(Architecture):
         """Fit with the loop that the nets share."""
         require_learnable(train, validation)
         resolved = self.resolved(settings.settings)
-        keras.utils.set_random_seed(settings.seed)
-        with precision():
+        with seeded(settings.seed), precision():
             net = self.build(train.shape, len(train.classes), Normal.of(train.parts()), resolved)
         loop = Loop(seed=settings.seed, quick=settings.quick, rate=resolved["rate"], decay=resolved["decay"],
                     keep=settings.keep, progress=settings.progress)  # fmt: skip

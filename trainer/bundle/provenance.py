@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from contracts.features import feature_schema
 from contracts.payloads import Interval, Share
 from trainer.versions import library_versions
 
@@ -58,6 +59,8 @@ def command_of(plan: BuildPlan) -> str:
     if fit.search is not None:
         options += ["--tune", str(fit.search.trials)]
         options += [f"--max-kb={fit.search.max_bytes // 1000}", f"--max-mops={fit.search.max_operations // 10**6}"]
+    own = plan.schema is not None and plan.schema.hash != feature_schema().hash
+    options += ["--channels", "FILE"] if own else []
     options += ["--include-degraded"] if plan.degraded else []
     options += ["--allow-float"] if plan.allow_float else []
     return shlex.join(["trainer", "build", "STORE", "--out", "DIR", *options])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -22,9 +22,15 @@ BUNDLES = "bundles"
 
 
 def release(
-    proven: Sequence[Proven], test: Samples, record: RecipeRecord, label: Label, out: Path
+    proven: Sequence[Proven],
+    refused: Collection[str],
+    test: Samples,
+    record: RecipeRecord,
+    label: Label,
+    out: Path,
 ) -> tuple[Entry, ...]:
-    """Bundles, best first. A bundle that the last build here made of the same kind is replaced; others stay."""
+    """Bundles, best first. One that the last build here made of the same kind is replaced (or, if its kind is refused
+    now, removed); others stay."""
     resampled = Resampled(test.episode_id, proven[0].job.seed)
     duels = Duels(
         {
@@ -73,17 +79,17 @@ def release(
                 ),
             )
         )
-    _remove_replaced(out, entries)
+    _remove_replaced(out, entries, refused)
     return tuple(sorted(entries, key=lambda entry: (-entry.macro_f1.value, entry.bundle)))
 
 
-def _remove_replaced(out: Path, entries: list[Entry]) -> None:
+def _remove_replaced(out: Path, entries: list[Entry], refused: Collection[str]) -> None:
     try:
         before = msgspec.json.decode((out / "index.json").read_bytes(), type=Index)
     except (OSError, msgspec.DecodeError):
         return
     kept = {entry.bundle for entry in entries}
-    kinds = {(entry.architecture, entry.threat_model) for entry in entries}
+    kinds = {f"{entry.architecture}-{entry.threat_model}" for entry in entries} | set(refused)
     for entry in before.bundles:
-        if (entry.architecture, entry.threat_model) in kinds and entry.bundle not in kept:
+        if f"{entry.architecture}-{entry.threat_model}" in kinds and entry.bundle not in kept:
             (out / entry.bundle).unlink(missing_ok=True)

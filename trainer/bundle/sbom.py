@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+import msgspec
 from cyclonedx.model import HashAlgorithm, HashType, Property
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
@@ -14,6 +15,28 @@ from packageurl import PackageURL
 from contracts.telemetry.storage import sha256
 
 MEMBER = "sbom.cdx.json"
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    version: str | None = None
+
+
+class _Bundle(_Part, frozen=True, kw_only=True):
+    components: tuple[_Part, ...] = ()
+
+
+class _Metadata(msgspec.Struct, frozen=True, kw_only=True):
+    component: _Bundle
+
+
+class Materials(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What is read of one again: files of the bundle, and libraries."""
+
+    bom_format: str
+    spec_version: str
+    metadata: _Metadata
+    components: tuple[_Part, ...] = ()
 
 
 def bill_of_materials(name: str, build_id: str, members: Mapping[str, bytes], libraries: Mapping[str, str]) -> bytes:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.bundle import read_bundle
-from trainer.commands.options import Commands, add_trust, trust_of
+from trainer.commands.options import Commands, add_trust, read_to_show, trust_of
 
 
 def add(commands: Commands) -> None:
@@ -31,9 +30,7 @@ def _diff(options: argparse.Namespace) -> int:
     from trainer.bundle.diff import differ, in_words
 
     trust = trust_of(options)
-    first, second = (
-        read_bundle(path, schema=None, trust=trust, allow_unsigned=True) for path in (options.first, options.second)
-    )
+    (first, _), (second, _) = (read_to_show(path, trust) for path in (options.first, options.second))
     found = differ(first, second)
     if options.json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")

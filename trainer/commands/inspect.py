@@ -6,16 +6,16 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
-from contracts.bundle import Bundle, BundleManifest, read_bundle
+from contracts.bundle import Bundle, BundleManifest
 from contracts.errors import BundleError
 from contracts.scorecard import Scorecard
 from trainer.bundle import provenance, sbom
 from trainer.bundle.provenance import Provenance
-from trainer.commands.options import Commands, add_trust, trust_of
+from trainer.commands.options import Commands, add_trust, read_to_show, trust_of
 
 T = TypeVar("T")
 
@@ -28,8 +28,8 @@ class Inspection(msgspec.Struct, kw_only=True):
     manifest: BundleManifest
     scorecard: Scorecard
     provenance: Provenance
-    materials: dict[str, Any]
-    """The software bill of materials: CycloneDX."""
+    materials: msgspec.Raw
+    """The software bill of materials, as it stands: CycloneDX."""
 
 
 def add(commands: Commands) -> None:
@@ -39,7 +39,7 @@ def add(commands: Commands) -> None:
         description="Check a bundle (every digest, and the signature where its key is trusted here) and show what it "
         "says of\n"
         "itself: model, artifacts, what it was made from, and how good it is. Bundles of any feature schema can be\n"
-        "looked at; one that nobody trusted has signed is shown too, and said to be.",
+        "looked at; one that nobody trusted has signed, or a key that is revoked, is shown too, and said to be.",
         example="trainer inspect build/first/bundles/gbt-realistic-86ac36ed4e68.bundle",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .bundle file")
@@ -49,19 +49,20 @@ def add(commands: Commands) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    bundle = read_bundle(options.bundle, schema=None, trust=trust_of(options), allow_unsigned=True)
+    bundle, signed_by = read_to_show(options.bundle, trust_of(options))
+    materials = _document(bundle, sbom.MEMBER, sbom.Materials)
     found = Inspection(
         digest=bundle.digest,
         key=bundle.key,
         manifest=bundle.manifest,
         scorecard=_document(bundle, "scorecard.json", Scorecard),
         provenance=_document(bundle, provenance.MEMBER, Provenance),
-        materials=_document(bundle, sbom.MEMBER, dict[str, Any]),
+        materials=msgspec.Raw(bundle.members.get(sbom.MEMBER, b"null")),
     )
     if options.json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
-        for name, value in _lines(found):
+        for name, value in _lines(found, signed_by, materials):
             print(f"{name:<14} {value}".rstrip())
     return 0
 
@@ -70,18 +71,18 @@ def _document(bundle: Bundle, name: str, kind: type[T]) -> T:
     """Raises `BundleError`."""
     try:
         return msgspec.json.decode(bundle.members.get(name, b""), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         found = str(error) if name in bundle.members else "missing"
         raise BundleError(
             f"{bundle.path}:{name}", found, expected=f"a {name}", remedy="build the bundle again"
         ) from None
 
 
-def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
+def _lines(found: Inspection, signed_by: str, materials: sbom.Materials) -> Iterator[tuple[str, str]]:
     manifest, card = found.manifest, found.scorecard
     f1, alone = card.macro_f1, card.elapsed_time_alone
     yield "bundle", manifest.name
-    yield "signed by", found.key or "NOBODY that is trusted here"
+    yield "signed by", signed_by
     yield "digest", found.digest
     sees = f"{len(manifest.channels)} channels, {manifest.view}"
     yield "model", f"{manifest.architecture}, {manifest.threat_model}: {sees}"
@@ -108,8 +109,5 @@ def _lines(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "made with", ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     yield "", f"Python {made.python} on {made.machine}, where it was proven; code {made.code[:12]}…"
     yield "settings", ", ".join(f"{name} {value:g}" for name, value in made.settings.items())
-    parts, libraries = (
-        found.materials["metadata"]["component"].get("components", []),
-        found.materials.get("components", []),
-    )
+    parts, libraries = materials.metadata.component.components, materials.components
     yield "materials", f"{len(parts)} files, {len(libraries)} libraries ({sbom.MEMBER}, CycloneDX)"

@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
+from contracts.bundle import Bundle, read_bundle
 from contracts.channels import read_channels
 from contracts.cli import Parser
-from contracts.errors import ConfigError
+from contracts.errors import ConfigError, RevokedKeyError
 from contracts.features import FeatureSchema, feature_schema
 from contracts.keys import TrustedKeys, load_trusted_keys
 from contracts.paths import trust_folder
@@ -54,6 +55,15 @@ def trust_of(options: argparse.Namespace) -> TrustedKeys | None:
     """Trust that was named must be there; the default folder may be absent."""
     folder = options.trust or trust_folder()
     return load_trusted_keys(folder) if options.trust or folder.is_dir() else None
+
+
+def read_to_show(path: Path, trust: TrustedKeys | None) -> tuple[Bundle, str]:
+    """A bundle that may be looked at whoever signed it, and who that is, in words. Raises as `read_bundle` does."""
+    try:
+        bundle = read_bundle(path, schema=None, trust=trust, allow_unsigned=True)
+    except RevokedKeyError as error:
+        return read_bundle(path, schema=None, trust=None, allow_unsigned=True), f"REVOKED: {error.found}"
+    return bundle, bundle.key or "NOBODY that is trusted here"
 
 
 def schema_of(options: argparse.Namespace) -> FeatureSchema:

@@ -101,7 +101,7 @@ def for_other_machines(candidate: Candidate) -> tuple[Candidate, tuple[str, ...]
     absent = [machine for machine in MACHINES if machine not in machines]
     notes = [
         f"has no library for {machine}: {MACHINES[machine][0]} is not installed "
-        f"(Debian: gcc-{machine.replace('_', '-')}-linux-gnu); there Treelite interprets it"
+        f"(Debian: gcc-{machine.replace('_', '-')}-linux-gnu); there it runs only where treelite is installed"
         for machine in absent
     ]
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as folder:
@@ -109,7 +109,10 @@ def for_other_machines(candidate: Candidate) -> tuple[Candidate, tuple[str, ...]
         file.write_bytes(candidate.members[CHECKPOINT])
         made = convert("gbt", {candidate.form: file}, machines=tuple(machines))[candidate.form]
     if isinstance(made, str):
-        return candidate, (*notes, f"has no library for other machines: {made}")
+        return candidate, (
+            *notes,
+            f"has no library for other machines, and runs there only where treelite is installed: {made}",
+        )
     return (
         dataclasses.replace(
             candidate, artifacts=tree_artifacts(tuple(machines)), members={**made.members, **candidate.members}

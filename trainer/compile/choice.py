@@ -82,7 +82,8 @@ def verdicts(trials: Sequence[Trial], best: Trial | None) -> tuple[tuple[Tried, 
     tried.sort(key=lambda one: (-(one.size or 0), one.form))
     small = [f"{trial.form}: {trial.refusal}" for trial in trials if trial.refusal is not None]
     why = "; ".join(small) or "none was made"
-    return tuple(tried), f"no small form passes ({why}); --allow-float ships the large one"
+    remedy = "; --allow-float ships the large one" if large is not None and large.refusal is None else ""
+    return tuple(tried), f"no small form passes ({why}){remedy}"
 
 
 def _verdict(trial: Trial, best: Trial | None, large: Trial | None) -> str:

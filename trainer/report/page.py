@@ -38,7 +38,9 @@ def write_report(evaluation: Evaluation, compilations: Compilations | None, out:
         artifacts=artifacts_section(compilations) if compilations else "",
     )
     write_file(out / PAGE, page.encode())
-    figures = {**msgspec.structs.asdict(evaluation), "candidates": compilations.models if compilations else None}
+    figures = msgspec.structs.asdict(evaluation)
+    if compilations is not None:
+        figures["candidates"] = compilations.models
     write_file(out / "report.json", msgspec.json.format(msgspec.json.encode(figures), indent=1))
     return out / PAGE
 
