@@ -1,6 +1,6 @@
 """A second model that rides along: it sees the same windows, says what it would decide, and decides nothing.
 
-Whatever it does, the first one's events are those it would have sent alone.
+The first one's events are those it would have sent alone, but for the field that the shadow speaks in.
 """
 
 from __future__ import annotations

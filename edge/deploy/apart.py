@@ -16,7 +16,7 @@ from edge.deploy.deployment import Installed
 from edge.deploy.verbs import Site
 
 HANGS_S = 60.0
-"""A self-test takes milliseconds; on a Pi under load, seconds."""
+"""Opening and self-testing take milliseconds; on a Pi under load, seconds."""
 
 
 def tried_apart(site: Site, installed: Installed) -> None:
