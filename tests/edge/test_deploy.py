@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import shlex
 import shutil
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -31,7 +27,6 @@ from contracts.errors import (
 from contracts.features import FeatureSchema
 from contracts.keys import generate_key, load_signing_key, load_trusted_keys
 from contracts.telemetry.storage import locked
-from edge.cli import main
 from edge.deploy.deployment import changing, read_deployment
 from edge.deploy.verbs import Site, dismiss, install, promote, rollback
 from tests.bundles import make_bundle
@@ -123,18 +118,6 @@ def test_a_bundle_whose_golden_vectors_do_not_come_out_here_is_refused(
         put(site, off)
     assert read_deployment(site.folder) == before
     assert files(site) == before.files
-
-
-def test_a_library_that_wants_other_windows_is_refused_in_one_line(
-    site: Site, bundles: list[Path], schema: FeatureSchema, signing_key: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    before = put(site, bundles[0])
-    wide = make_bundle(bundles[0].parent, schema, signing_key, 3, wider=1)
-    assert main(["install", str(wide), "--state", str(site.folder), "--trust", str(signing_key.parent)]) == 2
-    said = capfd.readouterr().err
-    assert "bundle gbt-realistic-000000000003: fails its self-test (ValueError: " in said
-    assert "Traceback" not in said
-    assert read_deployment(site.folder) == before
 
 
 def test_a_bundle_file_that_was_swapped_for_another_does_not_run(site: Site, bundles: list[Path]) -> None:
@@ -232,60 +215,6 @@ def test_a_full_disk_is_refused_and_leaves_what_was_installed(
     assert names(put(site, bundles[1])) == ["1", "0", None]
 
 
-@pytest.mark.system
-def test_a_disk_that_is_really_full_leaves_what_was_installed(
-    bundles: list[Path], tmp_path: Path, signing_key: Path
-) -> None:
-    """In a mount namespace of its own, on a file system that holds one bundle and a half."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    edge = [sys.executable, "-m", "edge.cli"]
-    where = ["--state", str(disk / "state"), "--trust", str(signing_key.parent)]
-    room = (bundles[0].stat().st_size * 3 // 2 + 16_384) // 4096 * 4096
-    steps = [
-        ["mount", "-t", "tmpfs", "-o", f"size={room}", "none", str(disk)],
-        [*edge, "install", str(bundles[0]), *where],
-        [*edge, "install", str(bundles[1]), *where],
-        [*edge, "status", *where],
-        ["ls", "-A", str(disk / "state" / "bundles")],
-    ]
-    script = "\n".join(f"{shlex.join(step)}; echo status $?" for step in steps)
-    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False)
-    found = done.stdout.splitlines()
-    assert [line for line in found if line.startswith("status")] == [f"status {n}" for n in (0, 0, 1, 0, 0)], done
-    assert "cannot be written (No space left on device); expected a writable folder with space left" in done.stderr
-    assert found[3].startswith("current   gbt-realistic-000000000000  through treelite-native")
-    assert [line for line in found if line.endswith(".bundle")] == [found[-2]]
-    assert found[-2].startswith("gbt-realistic-000000000000")
-
-
-@pytest.mark.parametrize(
-    ("fault", "message"),
-    [
-        ("CRASH", "its self-test died of SIGABRT"),
-        ("CRASH_ON_LOAD", "its self-test died of SIGABRT"),
-        ("HANG", "its self-test hangs for 1 s"),
-    ],
-)
-def test_a_library_that_crashes_or_hangs_is_refused_by_the_command_and_what_ran_stays(
-    site: Site, bundles: list[Path], signing_key: Path, fault: str, message: str
-) -> None:
-    before = put(site, bundles[0])
-    script = "import sys; from edge.deploy import apart; apart.HANGS_S = 1; from edge.cli import main; sys.exit(main())"
-    where = ["--state", str(site.folder), "--trust", str(signing_key.parent)]
-    done = subprocess.run(
-        [sys.executable, "-c", script, "install", str(bundles[1]), *where],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, f"PW1_{fault}": "1"},
-    )
-    assert done.returncode == 2
-    assert f"edge: bundle gbt-realistic-000000000001: {message}; expected its golden vectors to come out" in done.stderr
-    assert read_deployment(site.folder) == before
-    assert files(site) == before.files
-
-
 def test_install_refuses_while_another_installs(site: Site, bundles: list[Path]) -> None:
     site.folder.mkdir()
     with locked(site.folder / ".verb.lock"), pytest.raises(BusyError, match="another process works here"):
@@ -316,43 +245,3 @@ def test_a_spoiled_state_is_said_and_not_guessed(site: Site, data: bytes) -> Non
     (site.folder / "deployment.json").write_bytes(data)
     with pytest.raises(TornError, match=r"deployment\.json: .*; expected what `edge install` wrote; remove it"):
         read_deployment(site.folder)
-
-
-def test_the_verbs_say_what_they_did(
-    site: Site, bundles: list[Path], signing_key: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    where = ["--state", str(site.folder), "--trust", str(signing_key.parent)]
-
-    def said(*arguments: str, status: int = 0) -> str:
-        assert main([*arguments, *where]) == status
-        captured = capfd.readouterr()
-        return captured.out + captured.err
-
-    assert "no bundle is installed; expected one; name a file, or install one first" in said("self-test", status=2)
-    assert "is the current bundle, through treelite-native\n" in said("install", str(bundles[0]))
-    assert "current bundle, through treelite-native; before: gbt-realistic-000000000000" in said(
-        "install", str(bundles[1])
-    )
-    assert "rides along through treelite-native" in said("install", str(bundles[2]), "--shadow")
-    lines = said("status").splitlines()
-    assert lines[0].split(maxsplit=2) == [
-        "current",
-        "gbt-realistic-000000000001",
-        "through treelite-native, signed by test, on trial, 0 starts",
-    ]
-    assert [line.split()[:2] for line in lines[1:]] == [
-        ["previous", "gbt-realistic-000000000000"],
-        ["shadow", "gbt-realistic-000000000002"],
-    ]
-    assert "golden vectors come out within 1e-05 in treelite-native" in said("self-test")
-    assert "gbt-realistic-000000000002: golden vectors" in said("self-test", str(bundles[2]))
-    assert "gbt-realistic-000000000000 is the current bundle" in said("rollback")
-    assert "gbt-realistic-000000000002 is the current bundle" in said("promote")
-    assert "no shadow; expected one" in said("dismiss", status=2)
-    found = json.loads(said("status", "--json"))
-    assert found["current"]["name"] == "gbt-realistic-000000000002"
-    assert found["current"]["fault"] is None
-    (site.folder / "bundles" / "x").write_bytes(b"")
-    for path in (site.folder / "bundles").glob("gbt-realistic-000000000002*"):
-        path.write_bytes(b"spoiled")
-    assert "CANNOT RUN: " in said("status", status=1)
