@@ -5,12 +5,9 @@ Emulated (tests/arm64/userland.py): it shows what a Pi computes, not how fast.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ from numpy.typing import NDArray
 from contracts.bundle import BundleManifest, read_bundle
 from contracts.features import FeatureSchema
 from tests.arm64.userland import SUITES, Suite, python_of
+from tests.brokers import Subscriber
 from tests.bundles import make_bundle
 from tests.conftest import Build
 from tests.recordings import ONE
@@ -174,14 +172,18 @@ def test_a_replay_there_says_what_a_replay_here_says(
     def heard(python: Path | str, name: str) -> list[dict[str, Any]]:
         where = ["--state", tmp_path / name, "--trust", built.key.parent]
         run(python, "edge.cli", "install", built.bundle(title), *where)
-        with listening(mosquitto, name) as lines:
-            run(
-                python, "edge.cli", "replay", ONE, "--broker", mosquitto, "--node", name, *where,
-                "--outbox", tmp_path / f"{name}.sqlite",
-            )  # fmt: skip
+        (tmp_path / "heard").mkdir(exist_ok=True)
+        subscriber = Subscriber(mosquitto, tmp_path / "heard", f"phasewatch/{name}/#")
+        run(
+            python, "edge.cli", "replay", ONE, "--broker", mosquitto, "--node", name, *where,
+            "--outbox", tmp_path / f"{name}.sqlite",
+        )  # fmt: skip
         status = json.loads(run(python, "edge.cli", "status", "--json", *where))
         assert status["current"]["proven"] is True
-        return [json.loads(line)["data"] for line in lines]
+        subscriber.wait_for(2, "/availability")  # online, and stopped: the last that it says
+        payloads = subscriber.wait_for(1, "/window")
+        subscriber.close()
+        return [json.loads(payload)["data"] for payload in payloads]
 
     here, there = heard(sys.executable, "here"), heard(python_of(USERLANDS, suite), "there")
     assert len(here) == len(there) > 20
@@ -193,20 +195,6 @@ def test_a_replay_there_says_what_a_replay_here_says(
         runtimes = one["bundle"].pop("runtime"), other["bundle"].pop("runtime")
         assert runtimes[1].startswith("treelite-native" if title.startswith("gbt") else INTERPRETER[suite.python])
         assert one == other
-
-
-@contextlib.contextmanager
-def listening(broker: str, node: str) -> Iterator[list[str]]:
-    """All window events of one node, as `mosquitto_sub` hears them; they are there when the block has ended."""
-    port = broker.rpartition(":")[2]
-    command = ["mosquitto_sub", "-p", port, "-t", f"phasewatch/{node}/+/window", "-q", "1"]
-    lines: list[str] = []
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(0.5)  # until it has subscribed
-        yield lines
-        time.sleep(0.5)
-        process.terminate()
-        lines += process.communicate()[0].splitlines()
 
 
 def test_a_library_for_a_workstation_is_refused_there(

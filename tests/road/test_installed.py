@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.brokers import Subscriber
 from tests.conftest import Build
 from tests.recordings import CORPUS, ONE
 
@@ -37,13 +37,11 @@ def test_a_bundle_is_installed_shadowed_replayed_promoted_and_rolled_back(
     edge("install", built.bundle("cnn-oracle"), "--shadow")
     assert current() == ("gbt-realistic", False)
 
-    listen = ["mosquitto_sub", "-p", mosquitto.rpartition(":")[2], "-t", "phasewatch/#", "-q", "1"]
-    with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as process:
-        time.sleep(0.5)
-        edge("replay", ONE, OTHER, "--broker", mosquitto, "--outbox", tmp_path / "outbox")
-        time.sleep(0.5)
-        process.terminate()
-        heard = [json.loads(line) for line in process.communicate()[0].splitlines() if line.startswith("{")]
+    subscriber = Subscriber(mosquitto, tmp_path)
+    edge("replay", ONE, OTHER, "--broker", mosquitto, "--outbox", tmp_path / "outbox")
+    subscriber.wait_for(2, "/availability")  # online, and stopped: the last that it says
+    heard = [json.loads(payload) for _, topic, payload in subscriber.heard() if not topic.endswith("/availability")]
+    subscriber.close()
 
     def told(kind: str) -> list[dict[str, Any]]:
         return [one["data"] for one in heard if one["type"] == f"phasewatch.{kind}.v1"]
