@@ -61,6 +61,14 @@ def test_inspect_says_that_nobody_trusted_has_signed(built: Build, tmp_path: Pat
     assert "signed by      NOBODY that is trusted here\n" in done.stdout
 
 
+def test_inspect_shows_a_bundle_whose_key_is_revoked_and_says_so(built: Build, tmp_path: Path) -> None:
+    (tmp_path / "revoked").mkdir()
+    (tmp_path / "revoked" / "alice.pub").write_bytes(built.key.with_suffix(".pub").read_bytes())
+    done = inspect(built.bundle("cnn-oracle"), "--trust", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "signed by      REVOKED: signed by alice, key " in done.stdout
+
+
 def test_inspect_refuses_what_was_changed_or_is_not_there(built: Build, tmp_path: Path) -> None:
     data = bytearray(built.bundle("cnn-oracle").read_bytes())
     data[len(data) // 2] ^= 1
