@@ -278,7 +278,7 @@ def test_a_shadow_that_fails_is_dismissed_and_the_watch_goes_on(
     def fails(_window: object) -> object:
         raise RuntimeError("out of order")
 
-    models.shadow.runtime.predict = fails  # type: ignore[method-assign,assignment]
+    models.shadow.runtime.predict = fails  # type: ignore[method-assign,assignment]  # a shadow out of order
     found = watched(site, models, episode, tmp_path / "b", {})
     assert len(windows(found)) > 20
     assert all(window["shadow"] is None for window in windows(found))

@@ -1,1 +1,1 @@
-"""Model -> artifact -> proof that the artifact behaves as the model did."""
+"""Model -> candidates -> what each does in every runtime -> the one that is shown to behave as the model did."""
