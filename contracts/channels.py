@@ -33,6 +33,7 @@ class Channel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     unit: str
     transform: Literal["identity", "log1p"] = "identity"
     clip: Literal["window"] | None = None
+    most: Annotated[int, msgspec.Meta(ge=1, le=10**18)] | None = None
     direction: Literal["out", "in"] = "out"
     only: Literal["syn", "small"] | None = None
 
@@ -96,7 +97,12 @@ def _fault(channel: Channel) -> str | None:
         return f"kind {channel.kind} does not go with source {channel.source}"
     idle = [
         name
-        for name, kinds in (("clip", ("level",)), ("only", ("flow_starts",)), ("direction", _FLOW_KINDS))
+        for name, kinds in (
+            ("clip", ("level",)),
+            ("most", ("rate", "level", "change")),
+            ("only", ("flow_starts",)),
+            ("direction", _FLOW_KINDS),
+        )
         if getattr(channel, name) not in (None, "out") and channel.kind not in kinds
     ]
     if idle:  # it would change the hash and not the numbers

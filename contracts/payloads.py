@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from contracts.phases import Phase, Source
+from contracts.phases import Doubt, Phase, Source
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Whole = Annotated[int, msgspec.Meta(ge=0)]
@@ -64,9 +64,18 @@ class ShadowWindow(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True)
     decided: Phase | None
 
 
+class ClockSet(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The wall clock was set since the window before. skipped: windows that lay wholly in the time it jumped over."""
+
+    moved_ns: int
+    skipped: Whole
+
+
 class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One window. `decided` is null when the model abstained. `alarm`: enough windows in a row were decided to be of an
-    infected phase, and not yet enough others since. `latency_ms` is null in a replay: see `perf` there."""
+    infected phase, and not yet enough others since. `latency_ms` is null in a replay: see `perf` there. `doubted`:
+    sources that are there and are not believed, and why: they count as not observed. `impossible`: per source,
+    readings or flow records that cannot be, and were left out. `clock_set`: on the first window after it happened."""
 
     episode_id: str
     mode: Literal["live", "replay"]
@@ -82,6 +91,9 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     top_channels: list[TopChannel]
     latency_ms: float | None
     flags: list[Flag]
+    doubted: dict[Source, Doubt] = {}
+    impossible: dict[Source, Whole] = {}
+    clock_set: ClockSet | None = None
     shadow: ShadowWindow | None = None
 
 

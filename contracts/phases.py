@@ -19,6 +19,10 @@ Source = Literal["proc", "qmp", "guest", "netflow"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 """Where a row came from."""
 
+Doubt = Literal["clock", "silent", "doubled"]
+"""Why a source is not believed. clock: its records cannot be of this time. silent, doubled: flow records hold far
+fewer, or far more, packets than the tap counted."""
+
 ThreatModel = Literal["realistic", "oracle"]
 THREAT_MODELS: tuple[ThreatModel, ...] = get_args(ThreatModel)
 """`realistic` sees what the host sees; `oracle` also believes what the guest says of itself."""

@@ -26,7 +26,7 @@ from edge.health import Health
 from edge.outbox import Outbox
 from edge.ring import reach_ns
 from edge.shadow import Shadow
-from edge.watch import PERF_EVERY_NS, Subject, Watch
+from edge.watch import Subject, Watch
 
 HANGS_S = 15
 """A window of a bundle on trial that takes longer is a hang: three strides."""
@@ -71,9 +71,16 @@ class Agent:
                 self._take_over(end + self._schema.settle_ns)
             with ended_if_it_hangs(HANGS_S) if self._models.on_trial else contextlib.nullcontext():
                 self._look(watch, end)
-            if end + self._schema.settle_ns >= watch.next_perf_ns:
-                watch.next_perf_ns += PERF_EVERY_NS
+            if watch.perf_due(end + self._schema.settle_ns):
                 self._emit_perf(end + self._schema.settle_ns)
+
+    def clock_set(self, before_ns: int, after_ns: int) -> None:
+        """The wall clock was set from one time to another (Unix ns); call it before anything that comes after."""
+        watch = self._now_watching
+        if after_ns < before_ns and watch.far_back(after_ns):
+            watch.cut_short(before_ns)
+            self.advance(before_ns + self._schema.settle_ns)
+        watch.clock_set(before_ns, after_ns)
 
     def end(self) -> None:
         """The recording is over, or the guest is gone."""
@@ -139,7 +146,7 @@ class Agent:
 
         live = watch.subject.mode == "live"
         known = watch.known(end)
-        dropped = watch.ring.dropped_ns >= end - reach_ns(self._schema)
+        lost = watch.ring.dropped_ns
         decided = self._detector.decided(windows, probabilities)
         asked = time.perf_counter()
         beside = self._beside(windows, decided, known, int(probabilities.argmax()))
@@ -154,7 +161,9 @@ class Agent:
             alarm=watch.alarm,
             # a measured time would make every replay another one
             latency_ms=round((inferred - began) * 1000, 4) if live else None,
-            dropped=dropped,
+            dropped=lost is not None and lost >= end - reach_ns(self._schema),
+            clock_step=watch.spans_step(end),
+            clock_set=watch.take_clock_set(),
             shadow=beside,
         )
         self._emit(data, end + self._schema.settle_ns)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.features import FeatureSchema
-from contracts.payloads import Flag, ShadowWindow, TopChannel, WindowData
+from contracts.payloads import ClockSet, Flag, ShadowWindow, TopChannel, WindowData
 from contracts.phases import INFECTED, PHASES, SOURCES, Phase, Source
 from edge.alarm import Alarm
 from edge.deploy import Active
@@ -78,6 +78,8 @@ class Detector:
         alarm: Alarm,
         latency_ms: float | None,
         dropped: bool,
+        clock_step: bool,
+        clock_set: ClockSet | None,
         shadow: ShadowWindow | None,
     ) -> WindowData:
         """The payload for the first window. `alarm` sees what was decided; shadow: what another model made of it."""
@@ -87,7 +89,7 @@ class Detector:
         }
         looked_at = {source: observed[source] for source in self._sources}
         flags: dict[Flag, bool] = {
-            "clock_step": bool(windows.clock_step[0]),
+            "clock_step": clock_step or bool(windows.clock_step[0]),
             "degraded": min(looked_at.values()) < DEGRADED_BELOW,
             "rows_dropped": dropped,
             "unsigned_bundle": active.ref.key is None,
@@ -106,6 +108,9 @@ class Detector:
             observed=observed,
             top_channels=self._top_channels(windows),
             latency_ms=latency_ms,
+            doubted={source: doubt for source in windows.doubts if (doubt := windows.doubt(source, 0)) is not None},
+            impossible={source: int(some[0]) for source, some in windows.impossible.items() if some[0]},
+            clock_set=clock_set,
             shadow=shadow,
             flags=[flag for flag, raised in flags.items() if raised],
         )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
 
 from contracts.features import FeatureSchema
 from contracts.phases import Source
 from contracts.telemetry.episode import Episode
 from contracts.telemetry.rows import Row, arrival_ns
 from edge.agent import Agent
+from edge.extract.sampled import CLOCK_TOLERANCE_NS
 from edge.watch import Subject
 
 
@@ -32,11 +36,71 @@ def subject_of(episode: Episode) -> Subject:
     )
 
 
-def arrivals(episode: Episode) -> Iterator[tuple[int, Source, Row]]:
-    """All rows as (arrival in Unix ns, source, row), by arrival."""
-    every = [(arrival_ns(row), source, row) for source, rows in episode.rows.items() for row in rows]
+class Arrival(NamedTuple):
+    """A row that arrives. at_ns: by the wall clock, Unix ns; set_ns: by how much that clock was set just before."""
+
+    at_ns: int
+    set_ns: int
+    source: Source
+    row: Row
+
+
+def arrivals(episode: Episode) -> Iterator[Arrival]:
+    """All rows in the order in which they arrived: that of the wall clock, or where it was set meanwhile, of one that
+    was not."""
+    steps = _clock_steps(episode)
+    every = [
+        (unset, source, row)
+        for source, rows in episode.rows.items()
+        for unset, row in zip(_unset([arrival_ns(row) for row in rows], steps), rows, strict=True)
+    ]
     every.sort(key=itemgetter(0))  # stable: rows of one moment keep the order in which they were recorded
-    return iter(every)
+    moved, coming = 0, iter([*steps, None])
+    step = next(coming)
+    for unset, source, row in every:
+        set_ns = 0
+        while step is not None and unset >= step.after_ns - moved - step.moved_ns:
+            moved, set_ns = moved + step.moved_ns, set_ns + step.moved_ns
+            step = next(coming)
+        yield Arrival(unset + moved, set_ns, source, row)
+
+
+class _Step(NamedTuple):
+    """The wall clock was set from one time to another, Unix ns."""
+
+    before_ns: int
+    after_ns: int
+
+    @property
+    def moved_ns(self) -> int:
+        return self.after_ns - self.before_ns
+
+
+def _clock_steps(episode: Episode) -> list[_Step]:
+    """As the first of the sampled sources shows them by its monotonic clock, which all of the host's rows go by."""
+    rows = next((some for source, some in episode.rows.items() if source != "netflow" and len(some) > 1), [])
+    wall, mono = (np.array([getattr(row, name) for row in rows], np.int64) for name in ("t_wall_ns", "t_mono_ns"))
+    apart = np.diff(wall - mono)
+    at = np.flatnonzero(np.abs(apart) > CLOCK_TOLERANCE_NS)
+    return [_Step(after - moved, after) for after, moved in zip(wall[at + 1].tolist(), apart[at].tolist(), strict=True)]
+
+
+def _unset(arrived: list[int], steps: list[_Step]) -> list[int]:
+    """What a wall clock that was never set would have said, for the arrivals of one source in the order of its file."""
+    found, moved, last, coming = [], 0, 0, list(steps)
+    for arrival in arrived:
+        while coming and _is_past(coming[0], arrival, last):
+            moved += coming.pop(0).moved_ns
+        found.append(arrival - moved)
+        last = arrival
+    return found
+
+
+def _is_past(step: _Step, arrival: int, last: int) -> bool:
+    """Whether a row came after a step: it lies beyond the gap, or time went back, or beyond what there was before."""
+    if step.moved_ns > 0:
+        return arrival > (step.before_ns + step.after_ns) // 2
+    return arrival < last - CLOCK_TOLERANCE_NS or arrival > step.before_ns + CLOCK_TOLERANCE_NS
 
 
 class Pace:
@@ -44,6 +108,10 @@ class Pace:
 
     def __init__(self, start_ns: int, speed: float | None) -> None:
         self._start_ns, self._speed, self._began = start_ns, speed, time.monotonic()
+
+    def clock_set(self, moved_ns: int) -> None:
+        """The recording's clock was set, and no time passed by that."""
+        self._start_ns += moved_ns
 
     def wait_until(self, t_wall_ns: int) -> None:
         """Sleep until the recording's time has come."""
@@ -59,11 +127,14 @@ def replay(agent: Agent, episode: Episode, schema: FeatureSchema, speed: float |
     pace = Pace(manifest.started_wall_ns, speed)
     agent.begin(subject_of(episode))
     over = manifest.ended_wall_ns + schema.settle_ns
-    for arrival, source, row in arrivals(episode):
-        if arrival > over:
-            break  # it can count in no window any more
-        pace.wait_until(arrival)
-        agent.advance(arrival - 1)  # a row that arrives in the very moment of settling still counts
+    for at_ns, set_ns, source, row in arrivals(episode):
+        if set_ns:
+            agent.clock_set(at_ns - set_ns, at_ns)
+            pace.clock_set(set_ns)
+        if at_ns > over:
+            continue  # it can count in no window any more
+        pace.wait_until(at_ns)
+        agent.advance(at_ns - 1)  # a row that arrives in the very moment of settling still counts
         agent.feed(source, row)
     pace.wait_until(over)
     agent.advance(over)

@@ -10,6 +10,7 @@ from contracts.features import SECOND, FeatureSchema
 from contracts.phases import Source
 from contracts.telemetry.rows import Row
 from edge.extract.columns import Columns, encoder, fields_of
+from edge.extract.trust import LOOK_BACK_NS
 
 SPAN_NS = 60 * SECOND
 CAPACITY: dict[Source, int] = {"proc": 1024, "qmp": 512, "guest": 1024, "netflow": 16384}
@@ -19,12 +20,12 @@ class Ring:
     """Rows of some sources, as columns. When a source overflows, its oldest rows go.
 
     `dropped` counts the rows that went while a window might still have wanted them; `dropped_ns` is the arrival of the
-    youngest of them (Unix ns), so that a window can tell whether it is one of those.
+    youngest of them (Unix ns; None if none ever was), so that a window can tell whether it is one of those.
     """
 
     def __init__(self, schema: FeatureSchema, sources: Iterable[Source], guest_addresses: frozenset[str]) -> None:
         self.dropped = 0
-        self.dropped_ns = 0
+        self.dropped_ns: int | None = None
         self._wanted_ns = reach_ns(schema) + schema.settle_ns
         self._lines = {source: _Line(schema, source, guest_addresses) for source in sources}
 
@@ -36,7 +37,13 @@ class Ring:
         lost_ns = line.append(row)
         if lost_ns is not None and lost_ns >= line.newest_ns - self._wanted_ns:
             self.dropped += 1
-            self.dropped_ns = max(self.dropped_ns, lost_ns)
+            self.dropped_ns = lost_ns if self.dropped_ns is None else max(self.dropped_ns, lost_ns)
+
+    def clear(self) -> None:
+        """Forget all rows: the wall clock was set far back, and they belong to another time."""
+        self.dropped_ns = None
+        for line in self._lines.values():
+            line.clear()
 
     def columns(self) -> dict[Source, Columns]:
         """Views of what is held, per source: valid until the next `append`."""
@@ -44,8 +51,8 @@ class Ring:
 
 
 def reach_ns(schema: FeatureSchema) -> int:
-    """How long before its end a window may still look: flows look back one window from its start."""
-    return 2 * schema.window_ns
+    """How long before its end a window may still look: flows look back one window from its start, doubts further."""
+    return max(2 * schema.window_ns, LOOK_BACK_NS)
 
 
 class _Line:
@@ -80,6 +87,9 @@ class _Line:
             return None
         self._first += 1
         return int(arrival[self._first - 1])
+
+    def clear(self) -> None:
+        self._first = self._end = 0
 
     def columns(self) -> Columns:
         table = self._table[:, self._first : self._end]

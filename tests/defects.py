@@ -152,6 +152,15 @@ def _uptime_starts(folder: Path) -> None:
     _rows(folder, "netflow", lambda rows: [{**r, "start_wall_ns": r["t_mono_ns"]} for r in rows])
 
 
+def _one_long_flow(folder: Path) -> None:
+    """One record by an exporter whose uptime, 32 bits of ms, had wrapped."""
+
+    def change(row: Row) -> None:
+        row["start_wall_ns"] -= 2**32 * 1_000_000
+
+    edit_row(folder, "netflow", 7, change)
+
+
 def _fast(folder: Path) -> None:
     """A clock that runs a fiftieth too fast: no two neighbours are far enough apart to tell."""
 
@@ -247,8 +256,12 @@ DEFECTS: dict[str, Defect] = {
     "wall clock set": _is("degraded", _wall_set, "clock-step"),
     "stray rows": _is("degraded", _stray, "rows-outside", "clock-step", "gap"),
     "flow clock": _is("degraded", _flow_clock, "netflow-clock"),
-    "exporter away": _is("degraded", _every("netflow", lambda i: i % 2 == 0), "netflow-silent"),
+    "exporter away": _is("degraded", _every("netflow", lambda i: i % 8 == 0), "netflow-silent"),
     "doubled flows": _is("degraded", _doubled, "netflow-doubled"),
+    "one flow of 49 days": _is("degraded", _one_long_flow, "impossible"),
+    "a flow from nowhere": _is(
+        "degraded", lambda f: edit_row(f, "netflow", 9, lambda row: row.update(src="localhost")), "impossible"
+    ),
     "flow starts by uptime": _is("degraded", _uptime_starts, "netflow-clock"),
     "addresses of another guest": _is(
         "degraded", lambda f: edit_manifest(f, lambda m: m.update(guest_addresses=["192.0.2.1"])), "netflow-silent"

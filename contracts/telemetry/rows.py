@@ -13,6 +13,8 @@ from contracts.phases import Phase, Source
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A raw counter or gauge, as the host or the guest reported it."""
+Reading = Count | None
+"""A counter or gauge that may be out of reach (no permission, an old kernel, an unused disk): null = not observed."""
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 """A time in ns."""
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -31,40 +33,40 @@ class ProcRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=Fa
     pid: Count
     starttime: Count
     state: Text
-    utime: Count
-    stime: Count
-    minflt: Count
-    majflt: Count
-    num_threads: Count
-    rss_bytes: Count
-    vol_ctxt: Count
-    invol_ctxt: Count
-    main_run_ns: Count
-    vcpu_run_ns: Count
-    vcpu_wait_ns: Count
-    vcpu_slices: Count
-    read_bytes: Count
-    write_bytes: Count
-    tap_rx_bytes: Count
-    tap_rx_packets: Count
-    tap_tx_bytes: Count
-    tap_tx_packets: Count
+    utime: Reading
+    stime: Reading
+    minflt: Reading
+    majflt: Reading
+    num_threads: Reading
+    rss_bytes: Reading
+    vol_ctxt: Reading
+    invol_ctxt: Reading
+    main_run_ns: Reading
+    vcpu_run_ns: Reading
+    vcpu_wait_ns: Reading
+    vcpu_slices: Reading
+    read_bytes: Reading
+    write_bytes: Reading
+    tap_rx_bytes: Reading
+    tap_rx_packets: Reading
+    tap_tx_bytes: Reading
+    tap_tx_packets: Reading
 
 
 class QmpRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
-    """One poll of QEMU's machine protocol: status and the scratch disk's block statistics."""
+    """One poll of QEMU's machine protocol: status and the disks' block statistics."""
 
     status: Text
-    rd_bytes: Count
-    wr_bytes: Count
-    rd_operations: Count
-    wr_operations: Count
-    flush_operations: Count
-    rd_total_time_ns: Count
-    wr_total_time_ns: Count
-    flush_total_time_ns: Count
-    idle_time_ns: Count
-    wr_highest_offset: Count
+    rd_bytes: Reading
+    wr_bytes: Reading
+    rd_operations: Reading
+    wr_operations: Reading
+    flush_operations: Reading
+    rd_total_time_ns: Reading
+    wr_total_time_ns: Reading
+    flush_total_time_ns: Reading
+    idle_time_ns: Reading
+    wr_highest_offset: Reading
     poll_ns: Count
 
 
@@ -74,18 +76,18 @@ class GuestRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=F
     g_wall_ns: Nanoseconds
     g_mono_ns: Nanoseconds
     boot_id: Text
-    cpu_user: Count
-    cpu_system: Count
-    cpu_iowait: Count
-    cpu_idle: Count
-    ctxt: Count
-    intr: Count
-    procs_running: Count
-    mem_free_kb: Count
-    slab_kb: Count
-    wr_sectors: Count
-    rd_sectors: Count
-    tcp_active_opens: Count
+    cpu_user: Reading
+    cpu_system: Reading
+    cpu_iowait: Reading
+    cpu_idle: Reading
+    ctxt: Reading
+    intr: Reading
+    procs_running: Reading
+    mem_free_kb: Reading
+    slab_kb: Reading
+    wr_sectors: Reading
+    rd_sectors: Reading
+    tcp_active_opens: Reading
 
 
 class NetflowRow(_Row, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):

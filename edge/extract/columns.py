@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 
 from contracts.channels import Channel
 from contracts.phases import Source
+from contracts.telemetry.addresses import canonical_address, canonical_addresses
 from contracts.telemetry.rows import GuestRow, NetflowRow, ProcRow, Row
+from edge.extract.possible import flow_is_possible
 
 Ints = NDArray[np.int64]
 
-FLOW_FIELDS = ("start", "end", "out", "syn", "packets", "bytes", "src", "dst", "sport", "dport", "proto")
+FLOW_FIELDS = ("start", "end", "out", "syn", "packets", "bytes", "src", "dst", "sport", "dport", "proto",
+               "possible")  # fmt: skip
+TAP_FIELDS = ("tap_rx_packets", "tap_tx_packets")
+"""Of proc, wherever there are flows: what they are held against."""
+ABSENT = -1
+"""Stands in a column for a reading that is null; none is negative."""
 _SYN, _ACK = 0x02, 0x10
 _MAX_PID = 1 << 22
 _ByField = Mapping[str, tuple[Any, ...]]
@@ -36,7 +43,7 @@ class Columns:
     arrival: (n,) int64, Unix ns, when the row could first be known.
     epoch: (n,) int64; counters of different epochs do not compare.
     fields: names of the rows of `values`.
-    values: (len(fields), n) int64, raw counters and gauges.
+    values: (len(fields), n) int64, raw counters and gauges, `ABSENT` = not observed.
     """
 
     t_wall: Ints
@@ -70,7 +77,10 @@ def fields_of(channels: tuple[Channel, ...], source: Source) -> tuple[str, ...]:
     """The raw fields that a source's channels need, in the order of `Columns.values`."""
     if source == "netflow":
         return FLOW_FIELDS
-    return tuple(sorted({cast(str, channel.field) for channel in channels if channel.source == source}))
+    fields = {cast(str, channel.field) for channel in channels if channel.source == source}
+    if source == "proc" and any(channel.source == "netflow" for channel in channels):
+        fields.update(TAP_FIELDS)
+    return tuple(sorted(fields))
 
 
 def encoder(
@@ -78,16 +88,21 @@ def encoder(
 ) -> Callable[[Row], tuple[int, ...]]:
     """A function from a row to `(t_wall, t_mono, arrival, epoch, *values)`."""
     if source == "netflow":
+        ours = canonical_addresses(guest_addresses)
 
         def flow(row: Row) -> tuple[int, ...]:
             assert isinstance(row, NetflowRow)
-            out, to = row.src in guest_addresses, row.dst in guest_addresses
+            src, dst = canonical_address(row.src), canonical_address(row.dst)
+            times = row.start_wall_ns, row.end_wall_ns
+            possible = src is not None and dst is not None
+            possible &= flow_is_possible(row.t_wall_ns, *times, row.recv_wall_ns, row.packets, row.bytes)
             return (
                 *(row.t_wall_ns, row.t_mono_ns, row.recv_wall_ns, 0),
-                *(row.start_wall_ns, max(row.start_wall_ns, row.end_wall_ns)),
-                1 if out else (0 if to else -1),
+                *times,
+                1 if src in ours else (0 if dst in ours else -1),
                 int(row.proto == 6 and row.tcp_flags & (_SYN | _ACK) == _SYN),
-                *(row.packets, row.bytes, _code(row.src), _code(row.dst), row.sport, row.dport, row.proto),
+                *(row.packets, row.bytes, _code(src or row.src), _code(dst or row.dst)),
+                *(row.sport, row.dport, row.proto, int(possible)),
             )
 
         return flow
@@ -97,6 +112,8 @@ def encoder(
 
     def sampled(row: Row) -> tuple[int, ...]:
         got = getter(row)
+        if None in got:
+            got = tuple(ABSENT if value is None else value for value in got)
         return (*got[:3], _epoch(row), *got[3:])
 
     return sampled
@@ -125,7 +142,7 @@ def part_of(
 
 
 def ints_of(rows: Sequence[Any], fields: tuple[str, ...]) -> Ints:
-    """A few whole-number fields of some rows: (len(fields), n) int64."""
+    """A few whole-number fields of some rows: (len(fields), n) int64, `ABSENT` for null."""
     return _ints({field: tuple(map(attrgetter(field), rows)) for field in fields}, fields)
 
 
@@ -145,7 +162,14 @@ def _ints(by_field: _ByField, fields: Sequence[str]) -> Ints:
     """(len(fields), n) int64 of whole-number fields. `struct` turns a tuple into machine words faster than numpy."""
     rows = len(by_field[fields[0]]) if fields else 0
     pack = struct.Struct(f"{rows}q").pack
-    table: Ints = np.frombuffer(b"".join(pack(*by_field[field]) for field in fields), np.int64)
+
+    def packed(values: Sequence[Any]) -> bytes:
+        try:
+            return pack(*values)
+        except struct.error:  # a null among them
+            return pack(*(ABSENT if value is None else value for value in values))
+
+    table: Ints = np.frombuffer(b"".join(packed(by_field[field]) for field in fields), np.int64)
     return table.reshape(len(fields), rows)
 
 
@@ -158,26 +182,22 @@ def _codes(texts: Sequence[str]) -> Ints:
 
 
 def _flows(by_field: _ByField, fields: tuple[str, ...], guest_addresses: frozenset[str]) -> Columns:
-    src, dst = by_field["src"], by_field["dst"]
-    out, to = (np.fromiter(map(guest_addresses.__contains__, some), np.bool_, len(some)) for some in (src, dst))
+    spelled = {text: canonical_address(text) for text in {*by_field["src"], *by_field["dst"]}}
+    src, dst = ([spelled[text] or text for text in by_field[name]] for name in ("src", "dst"))
+    ours = canonical_addresses(guest_addresses)
+    out, to = (np.fromiter(map(ours.__contains__, some), np.bool_, len(some)) for some in (src, dst))
     names = ("t_wall_ns", "t_mono_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "proto", "tcp_flags")
     wall, mono, arrival, start, end, proto, flags = _ints(by_field, names)
     packets, size, sport, dport = _ints(by_field, ("packets", "bytes", "sport", "dport"))
     direction = np.where(out, 1, np.where(to, 0, -1))
     syn = (proto == 6) & (flags & (_SYN | _ACK) == _SYN)
-    values = [
-        start,
-        np.maximum(start, end),
-        direction,
-        syn,
-        packets,
-        size,
-        _codes(src),
-        _codes(dst),
-        sport,
-        dport,
-        proto,
-    ]
+    possible = flow_is_possible(wall, start, end, arrival, packets, size)
+    if None in spelled.values():
+        known = (
+            np.fromiter((spelled[text] is not None for text in by_field[name]), np.bool_) for name in ("src", "dst")
+        )
+        possible = np.logical_and.reduce([possible, *known])
+    values = [start, end, direction, syn, packets, size, _codes(src), _codes(dst), sport, dport, proto, possible]
     return Columns(wall, mono, arrival, np.zeros(len(wall), np.int64), fields, np.stack(values))
 
 

@@ -32,7 +32,8 @@ class FlowGrid:
         flow = dict(zip(columns.fields, columns.values, strict=True))
         lower = ends - schema.window_ns
         known = (
-            (columns.arrival <= ends[:, None] + schema.settle_ns)
+            (flow["possible"] == 1)
+            & (columns.arrival <= ends[:, None] + schema.settle_ns)
             & (flow["start"] < ends[:, None])
             & (flow["end"] >= lower[:, None] - schema.window_ns)
         )

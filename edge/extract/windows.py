@@ -11,11 +11,21 @@ from numpy.typing import NDArray
 from contracts.channels import SampledKind
 from contracts.errors import ConfigError
 from contracts.features import SECOND, FeatureSchema
-from contracts.phases import SOURCES, Source
+from contracts.phases import SOURCES, Doubt, Source
 from edge.extract.columns import Columns, Ints, fields_of
 from edge.extract.flows import FlowGrid
-from edge.extract.sampled import Floats, around, clock_steps, increases, levels
+from edge.extract.sampled import (
+    Floats,
+    around,
+    clock_steps,
+    impossible_levels,
+    impossible_rises,
+    increases,
+    levels,
+)
+from edge.extract.trust import DOUBTS, Flows, Tap, arrived_within, flow_doubts
 
+_NEVER = np.empty(0, np.int64)
 _CHUNK = 256
 """Windows gridded at once: bounds the memory that a long recording takes."""
 _FLOW_STEPS = 20_000_000
@@ -30,12 +40,21 @@ class Windows:
     tensor: (N, C, T) float32, NaN = not observed; channels as in the schema, transformed.
     mask: (N, C, T) bool, True = observed.
     clock_step: (N,) bool, the wall clock jumped inside the window.
+    doubts: per source that can be doubted, (N,) indices into `edge.extract.trust.DOUBTS`; a source that is not believed
+    is not observed.
+    impossible: per source, (N,) how many readings cannot be (or flow records, by arrival); they are left out.
     """
 
     ends: Ints
     tensor: NDArray[np.float32]
     mask: NDArray[np.bool_]
     clock_step: NDArray[np.bool_]
+    doubts: dict[Source, Ints]
+    impossible: dict[Source, Ints]
+
+    def doubt(self, source: Source, window: int) -> Doubt | None:
+        """Why a window does not believe a source, if so."""
+        return DOUBTS[self.doubts[source][window]] if source in self.doubts else None
 
 
 def window_ends(started_wall_ns: int, ended_wall_ns: int, schema: FeatureSchema) -> Ints:
@@ -63,6 +82,7 @@ class Extractor:
         parts = {source: [_Part(schema, source, kind) for kind in kinds] for source in SOURCES if source != "netflow"}
         self._parts = {source: [part for part in some if len(part.channels)] for source, some in parts.items()}
         self._flow_channels = [(i, c) for i, c in enumerate(schema.channels) if c.source == "netflow"]
+        self._netflow = np.array([i for i, _ in self._flow_channels], np.intp)
 
     def extract(self, columns: Mapping[Source, Columns], ends: Ints) -> Windows:
         """Extract the windows that end at `ends` ((N,) Unix ns, multiples of the stride, ascending).
@@ -72,17 +92,27 @@ class Extractor:
         """
         schema = self.schema
         tensor = np.full((len(ends), len(schema.channels), schema.steps), np.nan, np.float32)
+        impossible = {source: np.zeros(len(ends), np.int64) for source in columns}
+        doubts: dict[Source, Ints] = {}
         flows = len(columns["netflow"].t_wall) if "netflow" in columns else 0
         most = min(_CHUNK, max(1, _FLOW_STEPS // max(1, flows * schema.steps)))
         for lower, chunk in self._chunks(ends, most):
-            self._extract(columns, chunk, tensor[lower : lower + len(chunk)])
+            counts = {source: some[lower : lower + len(chunk)] for source, some in impossible.items()}
+            self._extract(columns, chunk, tensor[lower : lower + len(chunk)], counts)
+        if "netflow" in columns:
+            seen = Flows.of(columns["netflow"])
+            doubts["netflow"] = flow_doubts(seen, Tap.of_proc(columns.get("proc")), ends, schema)
+            tensor[np.ix_(doubts["netflow"] > 0, self._netflow)] = np.nan
+            if not seen.possible.all():
+                known = ends + schema.settle_ns
+                impossible["netflow"] += arrived_within(seen, known - schema.window_ns, known, ~seen.possible)
         doubtful = np.zeros(len(ends), np.bool_)
         for source, some in columns.items():
             if source != "netflow":
                 for lower, upper, known in clock_steps(some):
                     spans = (ends >= lower) & (ends - schema.window_ns <= upper)
                     doubtful |= spans & (known <= ends + schema.settle_ns)
-        return Windows(ends, tensor, ~np.isnan(tensor), doubtful)
+        return Windows(ends, tensor, ~np.isnan(tensor), doubtful, doubts, impossible)
 
     def _chunks(self, ends: Ints, most: int) -> Iterator[tuple[int, Ints]]:
         """Runs of evenly spaced windows, none too long."""
@@ -92,8 +122,10 @@ class Extractor:
                 part = run[lower : lower + most]
                 yield int(part[0]), ends[part]
 
-    def _extract(self, columns: Mapping[Source, Columns], ends: Ints, tensor: NDArray[np.float32]) -> None:
-        """Fill `tensor` (N, C, T) with evenly spaced windows."""
+    def _extract(
+        self, columns: Mapping[Source, Columns], ends: Ints, tensor: NDArray[np.float32], impossible: dict[Source, Ints]
+    ) -> None:
+        """Fill `tensor` (N, C, T) with evenly spaced windows, and count what cannot be."""
         schema = self.schema
         boundaries = np.arange(ends[0] - schema.window_ns, ends[-1] + 1, schema.step_ns, dtype=np.int64)
         for source, some in columns.items():
@@ -105,7 +137,11 @@ class Extractor:
                 continue
             near = around(some.before(int(ends[-1]) + schema.settle_ns), boundaries)
             for part in self._parts[source]:
-                tensor[:, part.channels] = part.windows(near, boundaries, schema).swapaxes(0, 1)
+                windows, times = part.windows(near, boundaries, schema)
+                tensor[:, part.channels] = windows.swapaxes(0, 1)
+                if len(times):
+                    upto = np.searchsorted(np.sort(times), (ends, ends - schema.window_ns), side="right")
+                    impossible[source] += upto[0] - upto[1]
 
 
 class _Part:
@@ -121,15 +157,20 @@ class _Part:
         self._fields = np.array([fields.index(channel.field or "") for _, channel in ours], np.intp)
         self._divisors = np.array([channel.divisor * seconds for _, channel in ours]).reshape(-1, 1)
         self._limits = np.array([limit[channel.clip] for _, channel in ours]).reshape(-1, 1)
+        most = [np.inf if channel.most is None else channel.most * channel.divisor for _, channel in ours]
+        self._most = np.array(most, np.float64).reshape(-1, 1)
         self._log = np.array([i for i, (_, channel) in enumerate(ours) if channel.transform == "log1p"], np.intp)
 
-    def windows(self, near: Columns, boundaries: Ints, schema: FeatureSchema) -> Floats:
-        """(channels, N, T) float64."""
+    def windows(self, near: Columns, boundaries: Ints, schema: FeatureSchema) -> tuple[Floats, Ints]:
+        """(channels, N, T) float64, and the times (Unix ns) of readings that cannot be: they are left out."""
         near = near.only(self._fields)
         if self._kind == "rate":
-            lines = increases(near, boundaries, self._max_age_ns) / self._divisors
+            odd = impossible_rises(near, self._most, self._max_age_ns)
+            lines = increases(near, boundaries, self._max_age_ns, odd) / self._divisors
         else:
-            lines = np.minimum(levels(near, boundaries, self._max_age_ns) / self._divisors, self._limits)
+            odd = impossible_levels(near, self._most)
+            lines = np.minimum(levels(near, boundaries, self._max_age_ns, odd) / self._divisors, self._limits)
+        times = _NEVER if odd is None else near.t_wall[len(near.t_wall) - odd.shape[1] :][np.nonzero(odd)[1]]
         if self._kind != "change":  # what does not depend on the window is transformed once, not once per window
             lines[self._log] = np.log1p(lines[self._log])  # none of these is negative
         windows = _cut(lines, schema.steps, schema.stride_ns // schema.step_ns)
@@ -137,7 +178,7 @@ class _Part:
             windows = windows - _first_observed(windows)
             logged = windows[self._log]
             windows[self._log] = np.copysign(np.log1p(np.abs(logged)), logged)
-        return windows
+        return windows, times
 
 
 def _cut(lines: Floats, steps: int, stride: int) -> Floats:

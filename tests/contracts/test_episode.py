@@ -121,7 +121,7 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "a string for a number": (
         lambda e: edit_row(e, "proc", 9, lambda row: row.update(utime="12")),
         RowError,
-        r"proc\.jsonl\.zst:10: Expected `int`, got `str` - at `\$\.utime`",
+        r"proc\.jsonl\.zst:10: Expected `int \| null`, got `str` - at `\$\.utime`",
     ),
     "a negative time": (
         lambda e: edit_row(e, "proc", 0, lambda row: row.update(t_wall_ns=-1)),
@@ -131,7 +131,7 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "1e308 for a counter": (
         lambda e: edit_lines(e, "qmp", lambda lines: [lines[0].replace(b'"wr_bytes":', b'"wr_bytes":1e308,"x":')]),
         RowError,
-        r"qmp\.jsonl\.zst:1: Expected `int`",
+        r"qmp\.jsonl\.zst:1: Expected `int \| null`",
     ),
     "NaN": (
         lambda e: edit_lines(e, "qmp", lambda lines: [lines[0].replace(b'"wr_bytes":', b'"wr_bytes":NaN,"x":')]),

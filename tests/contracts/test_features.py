@@ -12,7 +12,7 @@ from contracts.features import SECOND, FeatureSchema, require_schema
 
 def test_hash_is_pinned_to_this_version(schema: FeatureSchema) -> None:
     # Whoever changes this on purpose also decides whether EXTRACTOR_VERSION rises (tests/golden tells).
-    assert schema.hash == "f19e5cd6eb1a3a7773773ae8cc0a843f0a47c9355031806d3e7c8248f0602a34"
+    assert schema.hash == "2d19e4f1ebf9b899847a75d92469e288f87b54b8a95c81ec8cc2050e3146ad79"
 
 
 def test_canonical_round_trips_and_holds_no_floats(schema: FeatureSchema) -> None:
@@ -22,7 +22,7 @@ def test_canonical_round_trips_and_holds_no_floats(schema: FeatureSchema) -> Non
 
 @pytest.mark.parametrize(
     "change",
-    [{"step_ns": SECOND // 20}, {"stride_ns": SECOND}, {"settle_ns": 4 * SECOND}, {"extractor_version": 2}],
+    [{"step_ns": SECOND // 20}, {"stride_ns": SECOND}, {"settle_ns": 4 * SECOND}, {"extractor_version": 3}],
 )
 def test_hash_changes_with_everything_that_changes_features(schema: FeatureSchema, change: dict[str, int]) -> None:
     assert msgspec.structs.replace(schema, **change).hash != schema.hash

@@ -60,7 +60,7 @@ def watched(
         agent = Agent(models, site.schema, node="n", outbox=box, health=Health())
         agent.begin(subject_of(episode))
         start, left = episode.manifest.started_wall_ns, dict(at)
-        for arrival, source, row in arrivals(episode):
+        for arrival, _, source, row in arrivals(episode):
             for second in [second for second in left if arrival - start > second * 1e9]:
                 left.pop(second)()
                 settled(models)

@@ -113,7 +113,7 @@ def test_build_leaves_a_bad_episode_out_and_says_so(tmp_path: Path, signing_key:
     assert "1 episodes on lab-q35-1 leave nothing to hold out" in done.stderr.splitlines()[-1]
     why = run("trainer", "explain", tmp_path / "store" / "lab-q35-2" / ONE.name)
     assert why.returncode == 1
-    assert "proc.jsonl.zst:6: Expected `int`, got `str` - at `$.utime`" in why.stdout
+    assert "proc.jsonl.zst:6: Expected `int | null`, got `str` - at `$.utime`" in why.stdout
 
 
 def test_build_leaves_an_episode_without_netflow_out_unless_asked(tmp_path: Path, signing_key: Path) -> None:

@@ -49,9 +49,14 @@ def test_reasons_page_is_made_from_the_codes() -> None:
     assert (ROOT / "docs" / "reasons.md").read_text() == page()
 
 
-def test_examine_leaves_bad_netflow_unused_and_keeps_the_rest(spoiled: Path) -> None:
-    DEFECTS["flow clock"].plant(spoiled)
-    assert examine(spoiled).usable_sources == ("proc", "qmp", "guest")
+def test_examine_counts_the_windows_that_do_not_believe_netflow_and_keeps_the_rest(spoiled: Path) -> None:
+    DEFECTS["flow starts by uptime"].plant(spoiled)
+    finding = examine(spoiled)
+    assert finding.usable_sources == ("proc", "qmp", "guest")  # no window believes it
+    assert finding.sources["netflow"].seconds == 0
+    (reason,) = finding.reasons
+    assert (reason.code, reason.source) == ("netflow-clock", "netflow")
+    assert reason.detail == f"in {finding.windows} of {finding.windows} windows"
 
 
 def test_examine_sees_a_clock_that_stands_still(spoiled: Path) -> None:

@@ -5,7 +5,6 @@ All of it is vectorised over a few fields.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any
@@ -13,11 +12,15 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from contracts.features import SECOND
+from contracts.features import SECOND, feature_schema
 from contracts.phases import Source
+from contracts.telemetry.addresses import canonical_address, canonical_addresses
 from contracts.telemetry.manifest import Manifest
-from edge.extract.columns import Ints, ints_of
+from edge.extract.columns import TAP_FIELDS, Ints, ints_of
+from edge.extract.possible import flow_is_possible
 from edge.extract.sampled import CLOCK_TOLERANCE_NS
+from edge.extract.trust import DOUBTS, Flows, Tap, flow_doubts
+from edge.extract.windows import window_ends
 from trainer.corpus.reasons import Reason
 
 RATE_HZ: dict[Source, int] = {"proc": 10, "qmp": 2, "guest": 10}
@@ -29,24 +32,19 @@ HALF = 0.5
 OUTSIDE_NS = 5 * SECOND
 OUTSIDE_SHARE = 0.01
 FLOW_SLACK_NS = 60 * SECOND
-FLOW_EARLY_NS = SECOND
 FLOWS_OFF_SHARE = 0.1
-PACKETS_ENOUGH = 0.8
-PACKETS_TOO_MANY = 1.5
 DRIFT = 1e-3
 """Of the time that has passed: clocks of machines drift by a tenth of this at most."""
 MOST_HZ: dict[Source, int] = {"proc": 1000, "qmp": 1000, "guest": 1000, "netflow": 2000}
 """Rows per second of the episode that no recorder writes: a bound on what one episode may cost."""
 MOST_LABELS = 1000
 MOST_WINDOWS = 20_000
-PACKETS_TO_JUDGE_BY = 50
-
 
 FIELDS: dict[Source, tuple[str, ...]] = {
     "proc": ("t_wall_ns", "t_mono_ns", "tap_rx_packets", "tap_tx_packets"),
     "qmp": ("t_wall_ns", "t_mono_ns"),
     "guest": ("t_wall_ns", "t_mono_ns"),
-    "netflow": ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "packets"),
+    "netflow": ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "packets", "bytes"),
 }
 """What the gates look at; all else of a row is checked while it is decoded."""
 
@@ -56,16 +54,17 @@ class Track(dict[str, Ints]):
 
     @classmethod
     def of(cls, source: Source, batches: Iterable[Sequence[Any]], guest_addresses: frozenset[str]) -> Track:
-        """Batch by batch: the rows themselves are not kept. Flows also get `ours`: 1 if the guest is at one end."""
+        """Batch by batch: the rows themselves are not kept. Flows also get `ours`: 1 if the guest is at one end, 0 if
+        it is not, -1 if what stands there is no address."""
         fields = FIELDS[source]
+        guest = canonical_addresses(guest_addresses)
         parts: list[Ints] = []
-        ours: list[bool] = []
+        ours: list[int] = []
         for batch in batches:
             parts.append(ints_of(batch, fields))
             if source == "netflow":
-                known = guest_addresses.__contains__
-                ends = (map(known, map(attrgetter(end), batch)) for end in ("src", "dst"))
-                ours += map(operator.or_, *ends)
+                ends = (map(canonical_address, map(attrgetter(end), batch)) for end in ("src", "dst"))
+                ours += (-1 if None in pair else int(not guest.isdisjoint(pair)) for pair in zip(*ends, strict=True))
         whole = np.concatenate(parts, axis=1) if parts else np.empty((len(fields), 0), np.int64)
         track = cls(zip(fields, whole, strict=True))
         if source == "netflow":
@@ -79,7 +78,7 @@ class Track(dict[str, Ints]):
 
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One source of one episode. seconds: observed, of the episode's duration (for netflow: the duration, by the share
-    of the tap's packets that flows account for); usable: whether its channels count as observed at all."""
+    of the windows that believe it); usable: whether its channels count as observed at all."""
 
     rows: int
     seconds: float
@@ -140,36 +139,35 @@ def _amount_faults(source: Source, wall: Ints, facts: SourceFacts, gaps: Ints, m
 
 
 def flow_facts(track: Track, proc: Track | None, manifest: Manifest) -> tuple[SourceFacts, list[Reason]]:
-    """netflow, held against the tap's own packet counters where proc was recorded."""
-    rows, duration, wall = track.rows, _duration(manifest), track["t_wall_ns"]
+    """netflow, by the very rule that extraction and the agent go by, window by window (`edge.extract.trust`)."""
+    schema, rows, duration = feature_schema(), track.rows, _duration(manifest)
+    order = np.argsort(track["recv_wall_ns"], kind="stable")
+    wall, arrival, start, end, packets, size, ours = (
+        track[name][order]
+        for name in ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "packets", "bytes", "ours")
+    )
+    possible = flow_is_possible(wall, start, end, arrival, packets, size) & (ours >= 0)
+    flows = Flows(arrival, start, end, packets, ours == 1, possible)
+    tap = None if proc is None or proc.rows < 2 else Tap.of(
+        proc["t_wall_ns"], proc["t_mono_ns"], np.stack([proc[name] for name in TAP_FIELDS])
+    )  # fmt: skip
+    ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema)[:MOST_WINDOWS]
+    doubts = np.bincount(flow_doubts(flows, tap, ends, schema), minlength=len(DOUBTS)).tolist()
     lower, upper = manifest.started_wall_ns - FLOW_SLACK_NS, manifest.ended_wall_ns + FLOW_SLACK_NS
-    lag = track["recv_wall_ns"] - track["end_wall_ns"]
-    off = (wall < lower) | (wall > upper) | (wall != track["end_wall_ns"])
-    off |= (lag < -FLOW_EARLY_NS) | (lag > FLOW_SLACK_NS)
-    off |= (track["start_wall_ns"] < lower) | (track["start_wall_ns"] > track["end_wall_ns"])
-    wrong = int(np.count_nonzero(off))
-    if wrong > FLOWS_OFF_SHARE * rows:
-        return SourceFacts(rows, 0.0, duration, False), [
-            Reason("netflow-clock", "netflow", f"{wrong} of {rows} flows are not of this time")
-        ]
-    counted = 0 if proc is None else sum(_rise(proc[field]) for field in ("tap_rx_packets", "tap_tx_packets"))
-    found = sum(track["packets"][track["ours"] == 1].tolist())
-    if counted >= PACKETS_TO_JUDGE_BY and found > PACKETS_TOO_MANY * counted:
-        return SourceFacts(rows, 0.0, duration, False), [
-            Reason("netflow-doubled", "netflow", f"flows hold {found} packets, the tap counted {counted}")
-        ]
-    share = min(1.0, found / counted) if counted else 1.0
-    if counted >= PACKETS_TO_JUDGE_BY and share < PACKETS_ENOUGH:
-        return SourceFacts(rows, share * duration, duration, False), [
-            Reason("netflow-silent", "netflow", f"flows of the guest hold {found} of {counted} packets")
-        ]
-    return SourceFacts(rows, share * duration, 0.0, True), []
-
-
-def _rise(counter: Ints) -> int:
-    """By how much it rose; what a counter that went back hides is left out."""
-    rise = np.diff(counter)
-    return sum(rise[rise > 0].tolist())
+    elsewhere = int(np.count_nonzero((arrival < lower) | (arrival > upper)))
+    if elsewhere > FLOWS_OFF_SHARE * rows:  # what arrives at another time is missing at this one
+        doubts[DOUBTS.index("clock")] += doubts[DOUBTS.index("silent")]
+        doubts[DOUBTS.index("silent")] = 0
+    reasons = [
+        Reason(f"netflow-{doubt}", "netflow", f"in {count} of {len(ends)} windows")
+        for doubt, count in zip(DOUBTS[1:], doubts[1:], strict=True)
+        if count
+    ]
+    impossible = int(np.count_nonzero(~possible))
+    if impossible and not doubts[DOUBTS.index("clock")]:
+        reasons.append(Reason("impossible", "netflow", f"{impossible} of {rows} records"))
+    share = doubts[0] / len(ends) if len(ends) else 1.0
+    return SourceFacts(rows, share * duration, 0.0, share > 0), reasons
 
 
 def too_many(source: Source, rows: int, manifest: Manifest) -> str | None:

@@ -95,7 +95,7 @@ KINDS: dict[str, Kind] = {
         "rejected",
         "A row breaks its schema: no JSON, no UTF-8, a field missing or unknown, a number that is negative, "
         "fractional, NaN or too large.",
-        "qmp.jsonl.zst:7: Expected `int`, got `float` - at `$.rd_bytes`",
+        "qmp.jsonl.zst:7: Expected `int | null`, got `float` - at `$.rd_bytes`",
     ),
     "row-count": Kind(
         "rejected",
@@ -169,23 +169,29 @@ KINDS: dict[str, Kind] = {
     ),
     "netflow-clock": Kind(
         "degraded",
-        "Flow times have another base than the episode's: over a tenth of the flows lie outside it, end before they "
-        "start, or arrived before they ended. They would fall into no window and look like silence, so netflow is not "
-        "observed.",
-        "118 of 118 flows are not of this time",
+        "Flow records have another clock than the episode: over a tenth of those that arrived around a window cannot "
+        "be of this time (they end before they start, last over a minute, or arrived before they ended or a minute "
+        "after). They look like silence, so netflow is not observed in such a window, here and in the agent.",
+        "in 22 of 22 windows",
     ),
     "netflow-silent": Kind(
         "degraded",
-        "Flow records of the guest's addresses account for less than four fifths of the packets that the tap counted: "
-        "the exporter was away, or `guest_addresses` are not the guest's. What is not known is not silence, so netflow "
-        "is not observed.",
-        "flows of the guest hold 0 of 1412 packets",
+        "Before a window the tap counted 50 packets or more, and flow records of the guest's addresses hold less than "
+        "four fifths of them, less 20: the exporter was away, or `guest_addresses` are not the guest's. What is not "
+        "known is not silence, so netflow is not observed in such a window, here and in the agent.",
+        "in 9 of 22 windows",
     ),
     "netflow-doubled": Kind(
         "degraded",
-        "Flow records hold over one and a half times the packets that the tap counted: records are there twice, so "
-        "netflow is not observed.",
-        "flows hold 2824 packets, the tap counted 1412",
+        "Before a window flow records hold over five quarters of the packets that the tap counted, and 20 more: "
+        "records are there twice, so netflow is not observed in such a window, here and in the agent.",
+        "in 17 of 22 windows",
+    ),
+    "impossible": Kind(
+        "degraded",
+        "Single flow records cannot be: they end before they start, last over a minute, arrived long before or after "
+        "they ended, hold no packet, or name no address. They are left out and counted, here and in the agent.",
+        "1 of 110 records",
     ),
     "labels-late": Kind(
         "degraded",
@@ -224,11 +230,14 @@ def page() -> str:
     }
     for verdict, title in titles.items():
         lines += [f"## {verdict}: {title}", "", "| code | meaning | detail, for example |", "|---|---|---|"]
-        lines += [
-            f"| `{code}` | {kind.meaning} | {kind.example} |" for code, kind in KINDS.items() if kind.verdict == verdict
-        ]
+        lines += [_line(code, kind) for code, kind in KINDS.items() if kind.verdict == verdict]
         lines.append("")
     return "\n".join(lines)
+
+
+def _line(code: str, kind: Kind) -> str:
+    example = kind.example.replace("|", r"\|")  # which would end the cell
+    return f"| `{code}` | {kind.meaning} | {example} |"
 
 
 if __name__ == "__main__":
