@@ -146,13 +146,17 @@ def ints_of(rows: Sequence[Any], fields: tuple[str, ...]) -> Ints:
     return _ints({field: tuple(map(attrgetter(field), rows)) for field in fields}, fields)
 
 
+def in_order(parts: Sequence[Columns]) -> Columns:
+    """Parts of one recording as one, in the order of the file."""
+    if len(parts) == 1:
+        return parts[0]
+    wall, mono, arrival, epoch = (np.concatenate([getattr(part, name) for part in parts]) for name in _PER_ROW)
+    return Columns(wall, mono, arrival, epoch, parts[0].fields, np.concatenate([part.values for part in parts], axis=1))
+
+
 def joined(parts: Sequence[Columns]) -> Columns:
     """Parts of one recording as one, ordered by arrival."""
-    whole = parts[0]
-    if len(parts) > 1:
-        wall, mono, arrival, epoch = (np.concatenate([getattr(part, name) for part in parts]) for name in _PER_ROW)
-        values = np.concatenate([part.values for part in parts], axis=1)
-        whole = Columns(wall, mono, arrival, epoch, whole.fields, values)
+    whole = in_order(parts)
     if not np.any(whole.arrival[1:] < whole.arrival[:-1]):
         return whole
     return whole.at(np.argsort(whole.arrival, kind="stable"))

@@ -6,6 +6,8 @@ division. So one live window and a whole recording give the same bits.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from edge.extract.columns import Columns, Ints
 Floats = NDArray[np.float64]
 CLOCK_TOLERANCE_NS = 250_000_000
 """Wall and monotonic clock may disagree by so much between two rows before it counts as a step of the wall clock."""
+_NEVER = np.empty(0, np.int64)
 
 
 def around(columns: Columns, boundaries: Ints) -> Columns:
@@ -29,57 +32,53 @@ def around(columns: Columns, boundaries: Ints) -> Columns:
 
 def fit_pairs(t_wall: Ints, t_mono: Ints, max_age_ns: int) -> NDArray[np.bool_]:
     """(n - 1,): whether two neighbours are close enough to each other, on clocks that agree."""
-    dt = np.diff(t_wall)
-    fit: NDArray[np.bool_] = (dt > 0) & (dt <= max_age_ns) & (np.abs(dt - np.diff(t_mono)) <= CLOCK_TOLERANCE_NS)
-    return fit
+    dt = t_wall[1:] - t_wall[:-1]
+    off = dt - (t_mono[1:] - t_mono[:-1])
+    return (dt > 0) & (dt <= max_age_ns) & (off <= CLOCK_TOLERANCE_NS) & (off >= -CLOCK_TOLERANCE_NS)
 
 
-def comparable_pairs(columns: Columns, max_age_ns: int) -> NDArray[np.bool_]:
-    """(n - 1,): `fit_pairs` of one epoch."""
-    same: NDArray[np.bool_] = columns.epoch[1:] == columns.epoch[:-1]
-    return same & fit_pairs(columns.t_wall, columns.t_mono, max_age_ns)
+class Pairs(NamedTuple):
+    """Neighbouring rows. dt: (n - 1,) ns; rise: (F, n - 1); unfit: (F or 1, n - 1), where a rise says nothing;
+    impossible: times (Unix ns) of rises that cannot be."""
+
+    dt: Ints
+    rise: Ints
+    unfit: NDArray[np.bool_]
+    impossible: Ints
 
 
-def impossible_rises(columns: Columns, most: Floats, max_age_ns: int) -> NDArray[np.bool_] | None:
-    """(F, n - 1): where a counter rose faster than it can, or None if none did. most: (F, 1), raw units per second."""
-    rise = np.diff(columns.values, axis=1)
-    found: NDArray[np.bool_] = rise > most * (np.diff(columns.t_wall) / SECOND)
-    if not found.any():
-        return None
-    # from what was not observed nothing rises, and clocks that disagree say nothing of a rate
-    found &= (columns.values[:, :-1] >= 0) & comparable_pairs(columns, max_age_ns)
-    return found
+def pairs_of(columns: Columns, max_age_ns: int, most: Floats) -> Pairs:
+    """A pair is fit if its rows are at most `max_age_ns` apart, of one epoch, and the counter was observed, did not go
+    back and did not rise faster than it can. most: (F, 1) raw units per second."""
+    t, values = columns.t_wall, columns.values
+    dt, rise = t[1:] - t[:-1], values[:, 1:] - values[:, :-1]
+    fit = fit_pairs(t, columns.t_mono, max_age_ns) & (columns.epoch[1:] == columns.epoch[:-1])
+    odd, absent = rise > most * (dt / SECOND), values < 0
+    wrong = odd | (rise < 0)
+    if not (wrong.any() or absent.any()):
+        return Pairs(dt, rise, ~fit[None], _NEVER)
+    absent = absent[:, 1:] | absent[:, :-1]
+    return Pairs(dt, rise, ~fit[None] | wrong | absent, t[1:][np.nonzero(odd & fit & ~absent)[1]])
 
 
-def impossible_levels(columns: Columns, most: Floats) -> NDArray[np.bool_] | None:
-    """(F, n): where a gauge stands higher than it can, or None if none does. most: (F, 1), raw units."""
-    found: NDArray[np.bool_] = columns.values > most
-    return found if found.any() else None
+def impossible_levels(columns: Columns, most: Floats) -> Ints:
+    """Times (Unix ns) of gauges that stand higher than they can. most: (F, 1) raw units."""
+    odd = columns.values > most
+    return columns.t_wall[np.nonzero(odd)[1]] if odd.any() else _NEVER
 
 
-def increases(
-    columns: Columns, boundaries: Ints, max_age_ns: int, impossible: NDArray[np.bool_] | None = None
-) -> Floats:
-    """By how much counters rose in each step of the grid.
+def increases(columns: Columns, boundaries: Ints, max_age_ns: int, most: Floats) -> tuple[Floats, Ints]:
+    """By how much counters rose in each step of the grid, and the times (Unix ns) of rises that cannot be.
 
-    columns: ordered by wall clock, as `around` gives them; boundaries: (S + 1,) Unix ns; impossible: as
-    `impossible_rises` gives it. Returns (F, S) float64, NaN = not observed: a counter is interpolated between its rows,
-    and a step is observed if every pair of rows that it touches is at most `max_age_ns` apart, of one epoch, and the
-    counter was observed, did not go back and did not rise faster than it can.
+    columns: ordered by wall clock, as `around` gives them; boundaries: (S + 1,) Unix ns; most: (F, 1) raw units per
+    second. The first is (F, S) float64, NaN = not observed: a counter is interpolated between its rows, and a step is
+    observed if every pair of rows that it touches is fit.
     """
     t, values = columns.t_wall, columns.values
     if len(t) < 2:
-        return np.full((len(values), len(boundaries) - 1), np.nan)
-    dt, rise = np.diff(t), np.diff(values, axis=1)
-    fit = comparable_pairs(columns, max_age_ns)
-    unfit_fields = rise < 0
-    absent = values < 0
-    if absent.any():
-        unfit_fields |= absent[:, 1:] | absent[:, :-1]
-    if impossible is not None:
-        unfit_fields |= impossible
+        return np.full((len(values), len(boundaries) - 1), np.nan), _NEVER
+    dt, rise, unfit_pairs, impossible = pairs_of(columns, max_age_ns, most)
     # how many unfit pairs lie before each row: one line for all fields, unless they differ
-    unfit_pairs = ~fit | unfit_fields if unfit_fields.any() else ~fit[None]
     bad = np.zeros((len(unfit_pairs), len(t)), np.int32)
     np.cumsum(unfit_pairs, axis=1, out=bad[:, 1:])
 
@@ -89,38 +88,35 @@ def increases(
     pair = np.minimum(row, len(dt) - 1)
     share = np.where(row == pair, (boundaries - t[row]) / np.maximum(dt[pair], 1), 0.0)
     part = rise.take(pair, axis=1) * share
-    whole = np.diff(values.take(row, axis=1), axis=1)
+    at_row = values.take(row, axis=1)
     last = np.minimum(row[1:] + (share[1:] > 0), len(t) - 1)
     unfit = (bad[:, last] != bad[:, row[:-1]]) | outside[1:] | outside[:-1]
-    increase = np.diff(part, axis=1)
-    increase += whole
+    increase = part[:, 1:] - part[:, :-1]
+    increase += at_row[:, 1:] - at_row[:, :-1]
     np.copyto(increase, np.nan, where=unfit)
-    return increase
+    return increase, impossible
 
 
-def levels(columns: Columns, boundaries: Ints, max_age_ns: int, impossible: NDArray[np.bool_] | None = None) -> Floats:
-    """Gauges at the end of each step of the grid, each row held for `max_age_ns`: (F, S) float64, NaN = not observed.
+def levels(columns: Columns, boundaries: Ints, max_age_ns: int, most: Floats) -> tuple[Floats, Ints]:
+    """Gauges at the end of each step of the grid, each row held for `max_age_ns`: (F, S) float64, NaN = not observed;
+    and the times (Unix ns) of rows that cannot be.
 
-    columns: ordered by wall clock, as `around` gives them; boundaries: (S + 1,) Unix ns; impossible: as
-    `impossible_levels` gives it.
+    columns: ordered by wall clock, as `around` gives them; boundaries: (S + 1,) Unix ns; most: (F, 1) raw units.
     """
-    t = columns.t_wall
+    t, values = columns.t_wall, columns.values
     if len(t) == 0:
-        return np.full((len(columns.values), len(boundaries) - 1), np.nan)
+        return np.full((len(values), len(boundaries) - 1), np.nan), _NEVER
     held = np.searchsorted(t, boundaries[1:], side="left") - 1
     row = np.maximum(held, 0)
-    old = (held < 0) | (boundaries[1:] - t[row] > max_age_ns)
-    values = columns.values.take(row, axis=1)
-    unfit = old | (values < 0)
-    if impossible is not None:
-        unfit |= impossible.take(row, axis=1)
-    return np.where(unfit, np.nan, values)
+    unfit = (held < 0) | (boundaries[1:] - t[row] > max_age_ns)
+    found = values.take(row, axis=1)
+    return np.where(unfit | (found < 0) | (found > most), np.nan, found), impossible_levels(columns, most)
 
 
 def clock_steps(columns: Columns) -> Ints:
     """The spans that a step of the wall clock makes doubtful: (k, 3) Unix ns, from, to, known at."""
-    dt, dmono = np.diff(columns.t_wall), np.diff(columns.t_mono)
-    at = np.flatnonzero(np.abs(dt - dmono) > CLOCK_TOLERANCE_NS)
+    off = columns.t_wall - columns.t_mono
+    at = np.flatnonzero(np.abs(off[1:] - off[:-1]) > CLOCK_TOLERANCE_NS)
     if len(at) == 0:
         return np.empty((0, 3), np.int64)
     before, after = columns.t_wall[at], columns.t_wall[at + 1]

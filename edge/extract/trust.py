@@ -71,11 +71,14 @@ class Tap:
         if np.any(t_wall[1:] < t_wall[:-1]):
             order = np.argsort(t_wall, kind="stable")
             t_wall, t_mono, counters = t_wall[order], t_mono[order], counters[:, order]
-        rise = np.diff(counters, axis=1)
-        fit = fit_pairs(t_wall, t_mono, _TAP_AGE_NS) & (rise >= 0).all(axis=0) & (counters[:, 1:] >= 0).all(axis=0)
-        fit &= (counters[:, :-1] >= 0).all(axis=0)
-        risen = np.concatenate([[0], np.cumsum(np.where(fit, rise.sum(axis=0), 0))])
-        return cls(t_wall, risen, np.concatenate([[0], np.cumsum(~fit)]))
+        rise, there = counters[:, 1:] - counters[:, :-1], counters >= 0
+        fit = fit_pairs(t_wall, t_mono, _TAP_AGE_NS)
+        for up, seen in zip(rise, there, strict=True):
+            fit &= (up >= 0) & seen[1:] & seen[:-1]
+        risen, unfit = np.zeros((2, len(t_wall)), np.int64)
+        np.cumsum(np.where(fit, rise[0] + rise[1], 0), out=risen[1:])
+        np.cumsum(~fit, out=unfit[1:])
+        return cls(t_wall, risen, unfit)
 
     @classmethod
     def of_proc(cls, columns: Columns | None) -> Tap | None:

@@ -19,13 +19,13 @@ from edge.extract.sampled import (
     around,
     clock_steps,
     impossible_levels,
-    impossible_rises,
     increases,
     levels,
+    pairs_of,
 )
 from edge.extract.trust import DOUBTS, Flows, Tap, arrived_within, flow_doubts
 
-_NEVER = np.empty(0, np.int64)
+_UNBOUNDED = 1e30
 _CHUNK = 256
 """Windows gridded at once: bounds the memory that a long recording takes."""
 _FLOW_STEPS = 20_000_000
@@ -80,7 +80,9 @@ class Extractor:
                 )
         kinds: tuple[SampledKind, ...] = ("rate", "level", "change")
         parts = {source: [_Part(schema, source, kind) for kind in kinds] for source in SOURCES if source != "netflow"}
-        self._parts = {source: [part for part in some if len(part.channels)] for source, some in parts.items()}
+        self._parts: dict[Source, list[_Part]] = {
+            source: [part for part in some if len(part.channels)] for source, some in parts.items()
+        }
         self._flow_channels = [(i, c) for i, c in enumerate(schema.channels) if c.source == "netflow"]
         self._netflow = np.array([i for i, _ in self._flow_channels], np.intp)
 
@@ -113,6 +115,12 @@ class Extractor:
                     spans = (ends >= lower) & (ends - schema.window_ns <= upper)
                     doubtful |= spans & (known <= ends + schema.settle_ns)
         return Windows(ends, tensor, ~np.isnan(tensor), doubtful, doubts, impossible)
+
+    def impossible(self, source: Source, columns: Columns) -> int:
+        """How many readings, or flow records, of a whole recording cannot be."""
+        if source == "netflow":
+            return int(np.count_nonzero(~Flows.of(columns).possible))
+        return sum(part.impossible(columns) for part in self._parts[source])
 
     def _chunks(self, ends: Ints, most: int) -> Iterator[tuple[int, Ints]]:
         """Runs of evenly spaced windows, none too long."""
@@ -157,20 +165,26 @@ class _Part:
         self._fields = np.array([fields.index(channel.field or "") for _, channel in ours], np.intp)
         self._divisors = np.array([channel.divisor * seconds for _, channel in ours]).reshape(-1, 1)
         self._limits = np.array([limit[channel.clip] for _, channel in ours]).reshape(-1, 1)
-        most = [np.inf if channel.most is None else channel.most * channel.divisor for _, channel in ours]
+        most = [_UNBOUNDED if channel.most is None else channel.most * channel.divisor for _, channel in ours]
         self._most = np.array(most, np.float64).reshape(-1, 1)
         self._log = np.array([i for i, (_, channel) in enumerate(ours) if channel.transform == "log1p"], np.intp)
+
+    def impossible(self, columns: Columns) -> int:
+        """How many of its readings cannot be."""
+        some = columns.only(self._fields)
+        if self._kind != "rate":
+            return len(impossible_levels(some, self._most))
+        return len(pairs_of(some, self._max_age_ns, self._most).impossible) if len(some.t_wall) > 1 else 0
 
     def windows(self, near: Columns, boundaries: Ints, schema: FeatureSchema) -> tuple[Floats, Ints]:
         """(channels, N, T) float64, and the times (Unix ns) of readings that cannot be: they are left out."""
         near = near.only(self._fields)
         if self._kind == "rate":
-            odd = impossible_rises(near, self._most, self._max_age_ns)
-            lines = increases(near, boundaries, self._max_age_ns, odd) / self._divisors
+            lines, impossible = increases(near, boundaries, self._max_age_ns, self._most)
+            lines /= self._divisors
         else:
-            odd = impossible_levels(near, self._most)
-            lines = np.minimum(levels(near, boundaries, self._max_age_ns, odd) / self._divisors, self._limits)
-        times = _NEVER if odd is None else near.t_wall[len(near.t_wall) - odd.shape[1] :][np.nonzero(odd)[1]]
+            lines, impossible = levels(near, boundaries, self._max_age_ns, self._most)
+            lines = np.minimum(lines / self._divisors, self._limits)
         if self._kind != "change":  # what does not depend on the window is transformed once, not once per window
             lines[self._log] = np.log1p(lines[self._log])  # none of these is negative
         windows = _cut(lines, schema.steps, schema.stride_ns // schema.step_ns)
@@ -178,7 +192,7 @@ class _Part:
             windows = windows - _first_observed(windows)
             logged = windows[self._log]
             windows[self._log] = np.copysign(np.log1p(np.abs(logged)), logged)
-        return windows, times
+        return windows, impossible
 
 
 def _cut(lines: Floats, steps: int, stride: int) -> Floats:

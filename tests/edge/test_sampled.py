@@ -15,6 +15,7 @@ from edge.extract.sampled import CLOCK_TOLERANCE_NS, around, clock_steps, increa
 MS = 1_000_000
 STEP = 100 * MS
 AGE = 1000 * MS
+UNBOUNDED = np.array([[1e30]])
 START = 1_795_369_135_000 * MS
 
 
@@ -37,11 +38,11 @@ def boundaries(steps: int) -> NDArray[Any]:
 
 
 def rise(c: Columns, bounds: NDArray[Any], age: int = AGE) -> NDArray[Any]:
-    return increases(around(c, bounds), bounds, age)
+    return increases(around(c, bounds), bounds, age, UNBOUNDED)[0]
 
 
 def level(c: Columns, bounds: NDArray[Any]) -> NDArray[Any]:
-    return levels(around(c, bounds), bounds, AGE)
+    return levels(around(c, bounds), bounds, AGE, UNBOUNDED)[0]
 
 
 def naive_increase(c: Columns, bounds: NDArray[Any]) -> list[float]:

@@ -21,10 +21,11 @@ from contracts.telemetry.episode import find_episodes, read_episode, read_manife
 from contracts.telemetry.storage import locked
 from edge.extract import Extractor, summarise, window_ends
 from tests.defects import DEFECTS
-from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of
+from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_row
 from tests.trainer.conftest import extracted
 from trainer.corpus.arrow import ArrowShard
 from trainer.corpus.catalogue import read_index
+from trainer.corpus.cut import entry_path
 from trainer.corpus.dataset import Dataset, load_summary, load_tensor, open_dataset, read_dataset_manifest
 from trainer.corpus.samples import Samples
 
@@ -127,9 +128,9 @@ def test_extract_goes_on_after_a_kill(store: Path, tmp_path: Path, schema: Featu
     out = tmp_path / "d"
     extracted(store, out, schema, shard_bytes=1)
     whole = files(out)
-    (out / "dataset.json").unlink()
+    as_if_interrupted(out)
     (out / "shards" / "notes.txt").write_text("mine")
-    kept, lost = sorted((out / "shards").iterdir())[:2]
+    kept, lost = sorted((out / "shards").glob("*.arrow"))[:2]
     inode = kept.stat().st_ino
     lost.rename(out / "shards" / f".{lost.name}.abc.part")
     with pytest.raises(MissingError, match=r"dataset\.json: no such file"):
@@ -137,6 +138,45 @@ def test_extract_goes_on_after_a_kill(store: Path, tmp_path: Path, schema: Featu
     extracted(store, out, schema, shard_bytes=1)
     assert files(out) == {**whole, "shards/notes.txt": b"mine"}
     assert kept.stat().st_ino == inode
+
+
+def as_if_interrupted(out: Path) -> None:
+    """Every shard is finished, and there is no dataset.json yet."""
+    for entry in read_dataset_manifest(out).shards:
+        entry_path(out / "shards" / entry.name).write_bytes(msgspec.json.encode(entry))
+    (out / "dataset.json").unlink()
+
+
+@pytest.mark.parametrize("beside", [True, False], ids=["with its digest beside it", "without"])
+def test_a_shard_of_an_interrupted_extraction_is_not_believed_when_a_byte_differs(
+    store: Path, tmp_path: Path, schema: FeatureSchema, beside: bool
+) -> None:
+    out = tmp_path / "d"
+    extracted(store, out, schema, shard_bytes=1)
+    whole = files(out)
+    as_if_interrupted(out)
+    shard = sorted((out / "shards").glob("*.arrow"))[0]
+    if not beside:
+        entry_path(shard).unlink()
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1  # in the midst of the numbers: it still opens
+    shard.write_bytes(bytes(data))
+    assert len(ArrowShard(shard, schema)) > 0
+    extracted(store, out, schema, shard_bytes=1)
+    assert files(out) == whole
+
+
+def test_extract_counts_the_readings_that_cannot_be(
+    store: Path, tmp_path: Path, schema: FeatureSchema, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, *_ = find_episodes(store)
+    edit_row(first, "qmp", 50, lambda row: row.update(wr_bytes=row["wr_bytes"] + 2**60))
+    edit_row(second, "proc", 50, lambda row: row.update(num_threads=2**40))
+    made = extracted(store, tmp_path / "d", schema)
+    assert "extract: left out readings that cannot be (proc 1, qmp 1)" in capsys.readouterr().err
+    assert [shard.impossible for shard in read_dataset_manifest(made.path).shards] == [{"proc": 1, "qmp": 1}]
+    again = extracted(store, tmp_path / "d", schema)
+    assert read_dataset_manifest(again.path) == read_dataset_manifest(made.path)
 
 
 def test_extract_makes_a_damaged_shard_anew(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:

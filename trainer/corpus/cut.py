@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from contracts.phases import Source
 from contracts.telemetry.episode import check_labels, read_manifest_and_digest
 from contracts.telemetry.lines import row_batches, stored_bytes
 from contracts.telemetry.manifest import Manifest
+from contracts.telemetry.storage import read_file, write_file
 from edge.extract import Columns, Extractor, summarise, truth_of, window_ends
 from edge.extract.columns import joined as joined_columns
 from edge.extract.columns import part_of
@@ -40,11 +42,11 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Task(msgspec.Struct, frozen=True):
-    """One shard to make, or to keep if `known` is still the digest of its bytes."""
+    """One shard to make, or to keep if its bytes are still what `known` says of them."""
 
     name: str
     inputs: tuple[Input, ...]
-    known: str | None
+    known: ShardEntry | None
 
 
 def digest_of(schema: FeatureSchema, inputs: Iterable[Input]) -> str:
@@ -62,34 +64,45 @@ def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) 
     """
     path = folder / task.name
     kept = _kept(path, task, schema)
-    if kept is None:
-        extractor = Extractor(schema)
-        try:
-            whole = joined([extract_episode(store / one.path, extractor, one) for one in task.inputs])
-        except MemoryError:
-            raise WorkError(
-                path, "no memory left to make it in", expected="room for a few of it", remedy="use fewer --workers"
-            ) from None
-        if not len(whole.label):  # this schema's windows are longer than these episodes
-            return ShardEntry(name=task.name, sha256="0" * 64, windows=0)
-        write_shard(path, whole, schema, digest_of(schema, task.inputs))
-    return ShardEntry(name=task.name, sha256=kept or file_sha256(path), windows=len(ArrowShard(path, schema)))
-
-
-def _kept(path: Path, task: Task, schema: FeatureSchema) -> str | None:
-    """The digest of the shard that is there already, if it can stay."""
-    if not path.exists():
-        return None
+    if kept is not None:
+        return kept
+    extractor, impossible = Extractor(schema), Counter[Source]()
     try:
+        whole = joined([extract_episode(store / one.path, extractor, one, impossible) for one in task.inputs])
+    except MemoryError:
+        raise WorkError(
+            path, "no memory left to make it in", expected="room for a few of it", remedy="use fewer --workers"
+        ) from None
+    if not len(whole.label):  # this schema's windows are longer than these episodes
+        return ShardEntry(name=task.name, sha256="0" * 64, windows=0)
+    write_shard(path, whole, schema, digest_of(schema, task.inputs))
+    counts = {source: count for source, count in sorted(impossible.items()) if count}
+    made = ShardEntry(name=task.name, sha256=file_sha256(path), windows=len(whole.label), impossible=counts)
+    write_file(entry_path(path), msgspec.json.encode(made))
+    return made
+
+
+def entry_path(shard: Path) -> Path:
+    """Beside a finished shard, until `dataset.json` says the same: an interrupted extraction knows it by its digest."""
+    return shard.with_name(f"{shard.name}.json")
+
+
+def _kept(path: Path, task: Task, schema: FeatureSchema) -> ShardEntry | None:
+    """The shard that is there already, if its bytes are those that were written."""
+    known = task.known
+    try:
+        if known is None:
+            known = msgspec.json.decode(read_file(entry_path(path), 1 << 16), type=ShardEntry)
         ArrowShard(path, schema)
-    except (DatasetError, SchemaMismatchError):
+    except (DatasetError, SchemaMismatchError, MissingError, msgspec.DecodeError):
         return None
-    found = file_sha256(path)
-    return found if task.known in (None, found) else None
+    return known if known.name == path.name and known.sha256 == file_sha256(path) else None
 
 
-def extract_episode(folder: Path, extractor: Extractor, wanted: Input) -> WindowTable:
-    """All labelled windows of one episode that the sweep found usable.
+def extract_episode(
+    folder: Path, extractor: Extractor, wanted: Input, impossible: Counter[Source] | None = None
+) -> WindowTable:
+    """All labelled windows of one episode that the sweep found usable; `impossible` counts what was left out of it.
 
     Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, and `DatasetError` if it has changed
     since the sweep.
@@ -101,6 +114,8 @@ def extract_episode(folder: Path, extractor: Extractor, wanted: Input) -> Window
             folder, "changed since it was swept", expected="a store at rest", remedy="run it again when nobody writes"
         )
     columns = {source: _columns(folder, manifest, source, schema) for source in wanted.sources}
+    if impossible is not None:
+        impossible.update({source: extractor.impossible(source, some) for source, some in columns.items()})
     name = manifest.file_of("labels")
     if name is None:
         raise LabelError(folder, "no labels file", expected="labels to learn from", remedy="leave the episode out")

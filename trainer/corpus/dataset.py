@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
 from contracts.features import EXTRACTOR_VERSION, FeatureSchema, feature_names, require_schema
+from contracts.phases import Source
 from contracts.telemetry.manifest import Sha256
 from contracts.telemetry.storage import read_file
 from trainer.corpus.arrow import ArrowShard
@@ -50,11 +51,13 @@ class Shard(Protocol):
 
 
 class ShardEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One shard: its name says which episodes went in, its digest which bytes came out."""
+    """One shard: its name says which episodes went in, its digest which bytes came out. impossible: per source,
+    readings or flow records that cannot be, and were left out."""
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9-]{1,100}\.arrow$(?!\n)")]
     sha256: Sha256
     windows: int
+    impossible: dict[Source, int] = {}
 
 
 class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

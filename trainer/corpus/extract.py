@@ -32,7 +32,7 @@ from trainer.engine import Engine, Lost
 from trainer.progress import say, stage
 
 SHARD_BYTES = 32 << 20
-_OURS = re.compile(r"(all|[01]+)-[0-9a-f]{16}\.arrow|\..*\.arrow\..*\.part")
+_OURS = re.compile(r"(all|[01]+)-[0-9a-f]{16}\.arrow(\.json)?|\..*\.arrow\..*\.part")
 """Names of shards, and of what a killed run leaves of one."""
 
 
@@ -135,13 +135,19 @@ def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tupl
             if entry.windows:
                 made[task.name] = entry
             step(f"{sum(one.windows for one in made.values())} windows")
+    impossible = Counter[str]()
+    for entry in made.values():
+        impossible.update(entry.impossible)
+    if impossible:
+        counts = ", ".join(f"{source} {count}" for source, count in sorted(impossible.items()))
+        say(f"extract: left out readings that cannot be ({counts})")
     return tuple(made[name] for name in sorted(made))
 
 
-def _known(out: Path) -> dict[str, str]:
-    """Digests of the shards that an earlier run finished with."""
+def _known(out: Path) -> dict[str, ShardEntry]:
+    """The shards that an earlier run finished with."""
     try:
-        return {entry.name: entry.sha256 for entry in read_dataset_manifest(out).shards}
+        return {entry.name: entry for entry in read_dataset_manifest(out).shards}
     except (MissingError, DatasetError, SchemaMismatchError):
         return {}
 

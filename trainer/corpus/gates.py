@@ -41,12 +41,13 @@ MOST_LABELS = 1000
 MOST_WINDOWS = 20_000
 
 FIELDS: dict[Source, tuple[str, ...]] = {
-    "proc": ("t_wall_ns", "t_mono_ns", "tap_rx_packets", "tap_tx_packets"),
+    "proc": ("t_wall_ns", "t_mono_ns", *TAP_FIELDS),
     "qmp": ("t_wall_ns", "t_mono_ns"),
     "guest": ("t_wall_ns", "t_mono_ns"),
     "netflow": ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "packets", "bytes"),
 }
 """What the gates look at; all else of a row is checked while it is decoded."""
+_SCHEMA = feature_schema()
 
 
 class Track(dict[str, Ints]):
@@ -56,24 +57,31 @@ class Track(dict[str, Ints]):
     def of(cls, source: Source, batches: Iterable[Sequence[Any]], guest_addresses: frozenset[str]) -> Track:
         """Batch by batch: the rows themselves are not kept. Flows also get `ours`: 1 if the guest is at one end, 0 if
         it is not, -1 if what stands there is no address."""
-        fields = FIELDS[source]
-        guest = canonical_addresses(guest_addresses)
-        parts: list[Ints] = []
-        ours: list[int] = []
+        fields, guest = FIELDS[source], canonical_addresses(guest_addresses)
+        parts, ours = [np.empty((len(fields), 0), np.int64)], [np.empty(0, np.int64)]
         for batch in batches:
             parts.append(ints_of(batch, fields))
             if source == "netflow":
-                ends = (map(canonical_address, map(attrgetter(end), batch)) for end in ("src", "dst"))
-                ours += (-1 if None in pair else int(not guest.isdisjoint(pair)) for pair in zip(*ends, strict=True))
-        whole = np.concatenate(parts, axis=1) if parts else np.empty((len(fields), 0), np.int64)
-        track = cls(zip(fields, whole, strict=True))
+                ours.append(_ours(batch, guest))
+        track = cls(zip(fields, np.concatenate(parts, axis=1), strict=True))
         if source == "netflow":
-            track["ours"] = np.array(ours, np.int64)
+            track["ours"] = np.concatenate(ours)
         return track
 
     @property
     def rows(self) -> int:
         return len(self["t_wall_ns"])
+
+
+def _ours(batch: Sequence[Any], guest: frozenset[str]) -> Ints:
+    ends = [list(map(attrgetter(end), batch)) for end in ("src", "dst")]
+    known = {text: _side(canonical_address(text), guest) for text in {*ends[0], *ends[1]}}
+    src, dst = (np.fromiter(map(known.__getitem__, end), np.int64, len(end)) for end in ends)
+    return np.where(np.minimum(src, dst) < 0, -1, np.maximum(src, dst))
+
+
+def _side(address: str | None, guest: frozenset[str]) -> int:
+    return -1 if address is None else int(address in guest)
 
 
 class SourceFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,7 +148,7 @@ def _amount_faults(source: Source, wall: Ints, facts: SourceFacts, gaps: Ints, m
 
 def flow_facts(track: Track, proc: Track | None, manifest: Manifest) -> tuple[SourceFacts, list[Reason]]:
     """netflow, by the very rule that extraction and the agent go by, window by window (`edge.extract.trust`)."""
-    schema, rows, duration = feature_schema(), track.rows, _duration(manifest)
+    rows, duration = track.rows, _duration(manifest)
     order = np.argsort(track["recv_wall_ns"], kind="stable")
     wall, arrival, start, end, packets, size, ours = (
         track[name][order]
@@ -151,8 +159,8 @@ def flow_facts(track: Track, proc: Track | None, manifest: Manifest) -> tuple[So
     tap = None if proc is None or proc.rows < 2 else Tap.of(
         proc["t_wall_ns"], proc["t_mono_ns"], np.stack([proc[name] for name in TAP_FIELDS])
     )  # fmt: skip
-    ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema)[:MOST_WINDOWS]
-    doubts = np.bincount(flow_doubts(flows, tap, ends, schema), minlength=len(DOUBTS)).tolist()
+    ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, _SCHEMA)[:MOST_WINDOWS]
+    doubts = np.bincount(flow_doubts(flows, tap, ends, _SCHEMA), minlength=len(DOUBTS)).tolist()
     lower, upper = manifest.started_wall_ns - FLOW_SLACK_NS, manifest.ended_wall_ns + FLOW_SLACK_NS
     elsewhere = int(np.count_nonzero((arrival < lower) | (arrival > upper)))
     if elsewhere > FLOWS_OFF_SHARE * rows:  # what arrives at another time is missing at this one

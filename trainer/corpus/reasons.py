@@ -189,8 +189,9 @@ KINDS: dict[str, Kind] = {
     ),
     "impossible": Kind(
         "degraded",
-        "Single flow records cannot be: they end before they start, last over a minute, arrived long before or after "
-        "they ended, hold no packet, or name no address. They are left out and counted, here and in the agent.",
+        "Single flow records cannot be (they end before they start, last over a minute, arrived long before or after "
+        "they ended, hold no packet, or name no address). They are left out and counted, here and in the agent. "
+        "Readings of other sources are held to the same law by `extract`, which reads every field.",
         "1 of 110 records",
     ),
     "labels-late": Kind(
