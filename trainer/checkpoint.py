@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 import tempfile
 from pathlib import Path
@@ -32,6 +33,7 @@ class Stamp(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     quick: bool
     settings: Settings
     versions: dict[str, str]
+    code: str
 
 
 class _Checkpoint(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +52,7 @@ def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) ->
     made, before = None, folder.with_name(f".{folder.name}.before")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _tidy(folder, before)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
         model.save(made)
         files = {path.name: sha256(path.read_bytes()) for path in sorted(made.iterdir())}
@@ -66,9 +69,16 @@ def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) ->
     finally:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
-        if before.exists() and not folder.exists():
-            before.rename(folder)
-        shutil.rmtree(before, ignore_errors=True)
+        _tidy(folder, before)
+
+
+def _tidy(folder: Path, before: Path) -> None:
+    """What a killed save left: half of a checkpoint, and the one before, put back if none took its place."""
+    for part in folder.parent.glob(f".{glob.escape(folder.name)}.*.part"):
+        shutil.rmtree(part, ignore_errors=True)
+    if before.exists() and not folder.exists():
+        before.rename(folder)
+    shutil.rmtree(before, ignore_errors=True)
 
 
 def _read(folder: Path) -> _Checkpoint:

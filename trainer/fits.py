@@ -116,13 +116,13 @@ def load_fits(out: Path) -> Fits:
 
 
 def relative(dataset: Path, out: Path) -> str:
-    """How `out` names its dataset: so that both can be moved together."""
+    """How `out` names its dataset, links resolved: so that both can be moved together, and be reached by any name."""
     return os.path.relpath(dataset.resolve(), out.resolve())
 
 
 def open_fitted(fits: Fits, out: Path) -> tuple[Dataset, dict[str, Split]]:
     """The dataset and the splits that were fitted to. Raises `MissingError`, `DatasetError`, `DigestError`."""
-    dataset = open_dataset(Path(os.path.normpath(out / fits.dataset)))
+    dataset = open_dataset((out.resolve() / fits.dataset).resolve())
     if dataset.digest != fits.dataset_digest:
         raise DigestError(
             dataset.path,

@@ -19,7 +19,7 @@ from trainer.corpus.side import side_of
 from trainer.jobs import KEPT, Job, split_path
 from trainer.progress import say
 from trainer.split import Split, load_split
-from trainer.versions import library_versions
+from trainer.versions import FITTING, code_digest, library_versions
 
 WORD_EVERY_S = 30.0
 """A fit that takes long says so now and then."""
@@ -38,7 +38,8 @@ def stamp_of(job: Job, dataset: Dataset, split: Split) -> Stamp:
         classes=dataset.classes,
         seed=job.seed,
         quick=job.quick,
-        settings=architecture.resolved(job.settings),
+        settings=architecture.resolved(job.settings, quick=job.quick),
+        code=code_digest(*FITTING),
         versions=library_versions(),
     )
 

@@ -26,6 +26,7 @@ from trainer.engine import Engine
 from trainer.fitting import fit, stamp_of
 from trainer.jobs import Job, split_path
 from trainer.plan import Search
+from trainer.seeds import derived
 from trainer.split import load_split
 
 
@@ -76,7 +77,7 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
         storage = JournalStorage(JournalFileBackend(str(out / "tuning" / f"{job.study}.journal")))
 
         def study_for(number: int) -> Any:
-            sampler = optuna.samplers.TPESampler(seed=job.seed * 100_003 + number, constraints_func=_over)
+            sampler = optuna.samplers.TPESampler(seed=derived(job.seed, number), constraints_func=_over)
             return optuna.create_study(
                 study_name=f"{job.title} {sha256(stamp)[:12]}",
                 storage=storage,
@@ -103,7 +104,7 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
             decided = fitted.model.predict_side(validation).argmax(axis=1)
             return scores.macro_f1_of(validation.y, decided, len(opened.classes))
 
-        study, defaults = study_for(0), {knob.name: knob.default for knob in architecture.knobs}
+        study, defaults = study_for(0), architecture.resolved({}, quick=job.quick)
         if not any(trial.params == defaults for trial in _finished(study)):
             study.enqueue_trial(defaults)
         while len(_finished(study)) < search.trials:

@@ -61,7 +61,7 @@ def bench_loop(out: Path) -> None:
         normal = Normal.of(train.parts())
 
         def net(architecture: Net = architecture, normal: Normal = normal) -> keras.Model:
-            return architecture.build(train.shape, len(train.classes), normal, architecture.resolved({}))
+            return architecture.build(train.shape, len(train.classes), normal, architecture.resolved({}, quick=False))
 
         def ours() -> None:
             fit_net(net(), train, validation, loop)

@@ -18,6 +18,7 @@ from contracts.phases import ThreatModel
 from tests.trainer.sets import CHANNELS, CLASSES, motion_set
 from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model
 from trainer.architectures.base import Fitted
+from trainer.architectures.gbt import Gbt
 from trainer.architectures.seeds import seeded
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.samples import Samples
@@ -183,14 +184,30 @@ def test_fit_refuses_a_side_that_lacks_a_class(architecture: Architecture, name:
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
 def test_settings_are_taken_within_their_bounds_and_refused_outside(architecture: Architecture) -> None:
-    defaults = architecture.resolved({})
+    defaults = architecture.resolved({}, quick=False)
     assert defaults.keys() == {knob.name for knob in architecture.knobs}
     assert all(knob.low <= knob.default <= knob.high for knob in architecture.knobs)
-    assert architecture.resolved({"rate": 0.005 if architecture.name != "gbt" else 0.2})["rate"] != defaults["rate"]
+    other = 0.005 if architecture.name != "gbt" else 0.2
+    assert architecture.resolved({"rate": other}, quick=False)["rate"] == other != defaults["rate"]
     with pytest.raises(ConfigError, match=rf"{architecture.name}: setting rate = 99; expected rate .*; correct it"):
-        architecture.resolved({"rate": 99})
+        architecture.resolved({"rate": 99}, quick=False)
     with pytest.raises(ConfigError, match="setting colour = 1"):
-        architecture.resolved({"colour": 1})
+        architecture.resolved({"colour": 1}, quick=False)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
+@pytest.mark.parametrize("quick", [False, True], ids=["full", "quick"])
+def test_naming_a_default_changes_nothing(architecture: Architecture, quick: bool) -> None:
+    """What a model says of itself is what it was fitted with."""
+    defaults = architecture.resolved({}, quick=quick)
+    assert architecture.resolved(defaults, quick=quick) == defaults
+    if isinstance(architecture, Gbt):
+        parameters = [
+            architecture.parameters(FitSettings(seed=0, quick=quick, settings=given), 5, 100)
+            for given in ({}, {"rate": defaults["rate"]}, defaults)
+        ]
+        assert parameters[0] == parameters[1] == parameters[2]
+        assert parameters[0]["learning_rate"] == defaults["rate"]
 
 
 def test_cost_grows_with_the_model(

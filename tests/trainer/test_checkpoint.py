@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,8 +51,9 @@ def kept(motion: Dataset, tmp_path: Path) -> tuple[Architecture, Fitted, Stamp, 
         classes=motion.classes,
         seed=0,
         quick=True,
-        settings=architecture.resolved({}),
+        settings=architecture.resolved({}, quick=True),
         versions={},
+        code="0" * 64,
     )
     folder = tmp_path / "checkpoint"
     assert fitted.model is not None
@@ -77,6 +79,32 @@ def test_a_checkpoint_that_cannot_take_its_place_gives_it_back(
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
     load_checkpoint(architecture, folder, motion.schema, stamp)
+
+
+@pytest.mark.parametrize("killed", ["while it was written", "between the two renames", "before it tidied up"])
+def test_a_checkpoint_is_saved_after_a_save_that_was_killed(
+    kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset, killed: str
+) -> None:
+    architecture, fitted, stamp, folder = kept
+    before, part = folder.with_name(".checkpoint.before"), folder.with_name(".checkpoint.abc.part")
+    shutil.copytree(folder, part)
+    if killed == "between the two renames":
+        folder.rename(before)
+    elif killed == "before it tidied up":
+        shutil.copytree(folder, before)
+        shutil.rmtree(part)
+    assert fitted.model is not None
+    save_checkpoint(fitted.model, fitted.curves, stamp, folder)
+    assert [path.name for path in folder.parent.iterdir()] == ["checkpoint"]
+    load_checkpoint(architecture, folder, motion.schema, stamp)
+
+
+def test_a_checkpoint_of_other_code_is_refused(kept: tuple[Architecture, Fitted, Stamp, Path], motion: Dataset) -> None:
+    architecture, _, stamp, folder = kept
+    with pytest.raises(
+        DatasetError, match=r"checkpoint\.json: code 000000000000…; expected 111111111111…; fit it again"
+    ):
+        load_checkpoint(architecture, folder, motion.schema, msgspec.structs.replace(stamp, code="1" * 64))
 
 
 def test_a_disk_that_is_full_while_a_checkpoint_is_written_leaves_the_one_before(

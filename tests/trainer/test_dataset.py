@@ -25,9 +25,10 @@ from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_row
 from tests.trainer.conftest import extracted
 from trainer.corpus.arrow import ArrowShard
 from trainer.corpus.catalogue import read_index
-from trainer.corpus.cut import entry_path
+from trainer.corpus.cut import Finished, entry_path
 from trainer.corpus.dataset import Dataset, load_summary, load_tensor, open_dataset, read_dataset_manifest
 from trainer.corpus.samples import Samples
+from trainer.versions import EXTRACTION, code_digest
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,7 +144,8 @@ def test_extract_goes_on_after_a_kill(store: Path, tmp_path: Path, schema: Featu
 def as_if_interrupted(out: Path) -> None:
     """Every shard is finished, and there is no dataset.json yet."""
     for entry in read_dataset_manifest(out).shards:
-        entry_path(out / "shards" / entry.name).write_bytes(msgspec.json.encode(entry))
+        finished = Finished(code=code_digest(*EXTRACTION), shard=entry)
+        entry_path(out / "shards" / entry.name).write_bytes(msgspec.json.encode(finished))
     (out / "dataset.json").unlink()
 
 

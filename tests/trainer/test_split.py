@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import itertools
 import json
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigError, DatasetError
@@ -131,9 +132,35 @@ def test_held_out_time_takes_a_moment(dataset: Dataset) -> None:
         make_split(dataset, recipe_named("held_out_time", 60), "noon")
 
 
-@given(st.integers(0, 2**62))
-def test_moments_go_through_text_unchanged(unix_ns: int) -> None:
-    assert _moment(_text(unix_ns)) == unix_ns
+@given(st.integers(0, 2**61))
+def test_moments_go_through_text_to_the_microsecond(unix_ns: int) -> None:
+    assert _moment(_text(unix_ns)) == unix_ns // 1000 * 1000
+
+
+@given(st.datetimes(timezones=st.timezones()))
+def test_moments_are_read_as_the_standard_library_reads_them(moment: datetime.datetime) -> None:
+    assume(moment.utcoffset() is not None and moment.utcoffset().microseconds == 0)  # type: ignore[union-attr]
+    microseconds = (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    assert _moment(moment.isoformat()) == microseconds * 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("1970-01-01T00:00:01.5+00:00", 1_500_000_000),
+        ("1970-01-01T02:00:00.5+02:00", 500_000_000),
+        ("1970-01-01T00:00:00.9999999999Z", 999_999_000),  # ten digits are less than a second
+        ("1970-01-02", 86_400_000_000_000),
+    ],
+)
+def test_a_moment_is_iso_8601(text: str, found: int) -> None:
+    assert _moment(text) == found
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:00:00.-5", "1970-01-01T00:00:00.5+", "noon", ""])
+def test_what_is_no_moment_is_refused(text: str) -> None:
+    with pytest.raises(CannotError, match="is no moment such as 2026-11-22T14:00:00Z"):
+        _moment(text)
 
 
 @settings(max_examples=100)

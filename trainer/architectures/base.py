@@ -23,14 +23,20 @@ Settings = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Knob:
-    """One setting of an architecture: what it is, and where a search may look. `whole`: a whole number."""
+    """One setting of an architecture: what it is, and where a search may look. `whole`: a whole number; `quick`: the
+    default of quick fits, where it is another."""
 
     name: str
     default: float
     low: float
     high: float
+    quick: float | None = None
     log: bool = False
     whole: bool = False
+
+    def default_of(self, quick: bool) -> float:
+        """What a fit takes that was told nothing else."""
+        return self.quick if quick and self.quick is not None else self.default
 
 
 def _in_silence(_done: int, _of: int, _news: str) -> None:
@@ -108,14 +114,17 @@ class Architecture(ABC):
     def load(self, folder: Path) -> Model:
         """The model that `Model.save` wrote. Raises `DatasetError` if the files are not whole."""
 
-    def resolved(self, settings: Mapping[str, float]) -> Settings:
-        """All settings: defaults, but for those given. Raises `ConfigError` for one that is not there."""
+    def resolved(self, settings: Mapping[str, float], *, quick: bool) -> Settings:
+        """All settings as a fit uses them: defaults, but for those given. What a model says of itself are these.
+
+        Raises `ConfigError` for one that is not there, or out of its bounds.
+        """
         known = {knob.name: knob for knob in self.knobs}
         for name, value in settings.items():
             if name not in known or not known[name].low <= value <= known[name].high:
                 expected = ", ".join(f"{k.name} {k.low:g} to {k.high:g}" for k in self.knobs)
                 raise ConfigError(f"{self.name}", f"setting {name} = {value}", expected=expected, remedy="correct it")
-        return {name: settings.get(name, knob.default) for name, knob in known.items()}
+        return {name: settings.get(name, knob.default_of(quick)) for name, knob in known.items()}
 
 
 def require_learnable(train: Side, validation: Side) -> None:

@@ -28,6 +28,7 @@ from trainer.architectures.base import (
 from trainer.corpus.lazy import LazyWindows
 from trainer.corpus.side import Side
 from trainer.fit.curves import Curves
+from trainer.seeds import derived
 
 THREADS, MANY_THREADS, MANY_WINDOWS = 1, 4, 20_000
 """Sums over threads round by their number, so it goes by the data and not by the machine: the same seed shall give the
@@ -70,9 +71,9 @@ class Gbt(Architecture):
 
     name = "gbt"
     view = "summary"
-    version = 2
+    version = 3
     knobs = (
-        Knob(name="rate", default=0.05, low=0.02, high=0.3, log=True),
+        Knob(name="rate", default=0.05, quick=0.1, low=0.02, high=0.3, log=True),
         Knob(name="depth", default=4, low=2, high=6, whole=True),
         Knob(name="child_weight", default=2.0, low=0.5, high=16.0, log=True),
         Knob(name="rows", default=0.8, low=0.4, high=1.0),
@@ -95,7 +96,7 @@ class Gbt(Architecture):
                 done = len(state.losses["validation"])
                 found: dict[str, dict[str, list[float]]] = {}
                 booster = xgb.train(
-                    {**parameters, "seed": settings.seed + done},
+                    {**parameters, "seed": derived(settings.seed, done) if done else settings.seed},
                     learned,
                     num_boost_round=min(SEGMENT, rounds - done),
                     evals=evals,
@@ -118,13 +119,13 @@ class Gbt(Architecture):
 
     def parameters(self, settings: FitSettings, classes: int, windows: int) -> dict[str, Any]:
         """XGBoost's own names."""
-        chosen: Settings = self.resolved(settings.settings)
+        chosen: Settings = self.resolved(settings.settings, quick=settings.quick)
         return {
             "objective": "multi:softprob",
             "num_class": classes,
             "eval_metric": "mlogloss",
             "tree_method": "hist",
-            "learning_rate": chosen["rate"] * (2 if settings.quick and "rate" not in settings.settings else 1),
+            "learning_rate": chosen["rate"],
             "max_depth": int(chosen["depth"]),
             "min_child_weight": chosen["child_weight"],
             "subsample": chosen["rows"],

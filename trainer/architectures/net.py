@@ -91,7 +91,7 @@ class Net(Architecture):
     def fit(self, train: Side, validation: Side, settings: FitSettings) -> Fitted:
         """Fit with the loop that the nets share."""
         require_learnable(train, validation)
-        resolved = self.resolved(settings.settings)
+        resolved = self.resolved(settings.settings, quick=settings.quick)
         with seeded(settings.seed), precision():
             net = self.build(train.shape, len(train.classes), Normal.of(train.parts()), resolved)
         loop = Loop(seed=settings.seed, quick=settings.quick, rate=resolved["rate"], decay=resolved["decay"],

@@ -84,7 +84,7 @@ def _provenance(one: Proven, card: Scorecard, label: Label) -> provenance.Proven
         recipe=label.split.recipe,
         held_out=label.split.held_out,
         command=label.command,
-        settings=architecture_named(one.job.architecture).resolved(one.job.settings),
+        settings=architecture_named(one.job.architecture).resolved(one.job.settings, quick=one.job.quick),
         form=one.candidate.form,
         version=library_versions()["phasewatch"],
         code=provenance.code_digest(),

@@ -51,7 +51,12 @@ def add(commands: Commands) -> None:
 
 def _build(options: argparse.Namespace) -> int:
     fit = fit_plan(options, placed(options, options.out))
-    schema = schema_of(options) if options.channels or not _is_dataset(options.source) else None
+    dataset = _is_dataset(options.source)
+    if not dataset:  # before a key is made, or a folder
+        from trainer.corpus.sweep import require_episodes
+
+        require_episodes(options.source)
+    schema = schema_of(options) if options.channels or not dataset else None
     if schema is not None:
         require_views(options.channels, schema.channels, fit.threat_models)
     if "gbt" in fit.architectures and shutil.which("cc") is None:

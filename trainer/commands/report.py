@@ -24,8 +24,10 @@ def add(commands: Commands) -> None:
 def _report(options: argparse.Namespace) -> int:
     from trainer.compile.record import load_compilations
     from trainer.evaluate.stored import load_evaluation
-    from trainer.report.page import write_report
 
-    page = write_report(load_evaluation(options.out), load_compilations(options.out), options.out)
+    evaluation, compilations = load_evaluation(options.out), load_compilations(options.out)
+    from trainer.report.page import write_report  # matplotlib makes caches in the home as it is loaded
+
+    page = write_report(evaluation, compilations, options.out)
     print(f"trainer: {page} and {page.with_suffix('.json')}", file=sys.stderr)
     return 0

@@ -30,7 +30,7 @@ def forests(model: GbtModel, job: Job, train: Side, validation: Side) -> Iterato
         if some < rounds:
             yield f"{some} rounds", model.booster[:some]
     gbt = Gbt()
-    settings = gbt.resolved(job.settings)
+    settings = gbt.resolved(job.settings, quick=job.quick)
     fastest = next(knob.high for knob in gbt.knobs if knob.name == "rate")
     for depth in DEPTHS:
         if depth < settings["depth"]:

@@ -25,6 +25,14 @@ from trainer.corpus.collection import no_collection
 from trainer.corpus.dataset import ShardEntry
 from trainer.corpus.finding import Finding
 from trainer.corpus.samples import IDS, WindowTable, joined
+from trainer.versions import EXTRACTION, code_digest
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """A shard, and the code that cut it: beside it as long as there is no `dataset.json`."""
+
+    code: str
+    shard: ShardEntry
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -78,7 +86,7 @@ def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) 
     write_shard(path, whole, schema, digest_of(schema, task.inputs))
     counts = {source: count for source, count in sorted(impossible.items()) if count}
     made = ShardEntry(name=task.name, sha256=file_sha256(path), windows=len(whole.label), impossible=counts)
-    write_file(entry_path(path), msgspec.json.encode(made))
+    write_file(entry_path(path), msgspec.json.encode(Finished(code=code_digest(*EXTRACTION), shard=made)))
     return made
 
 
@@ -92,7 +100,10 @@ def _kept(path: Path, task: Task, schema: FeatureSchema) -> ShardEntry | None:
     known = task.known
     try:
         if known is None:
-            known = msgspec.json.decode(read_file(entry_path(path), 1 << 16), type=ShardEntry)
+            finished = msgspec.json.decode(read_file(entry_path(path), 1 << 16), type=Finished)
+            if finished.code != code_digest(*EXTRACTION):
+                return None
+            known = finished.shard
         ArrowShard(path, schema)
     except (DatasetError, SchemaMismatchError, MissingError, msgspec.DecodeError):
         return None

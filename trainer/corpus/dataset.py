@@ -72,6 +72,8 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     left_out: dict[str, int]
     """Episodes of the store that are not in it, by verdict."""
     classes: tuple[str, ...]
+    code: str = ""
+    """Digest of the code that cut its shards; empty for arrays that were made elsewhere."""
     shards: tuple[ShardEntry, ...]
     feature_schema: FeatureSchema
 

@@ -27,9 +27,10 @@ from trainer.corpus.dataset import (
     read_dataset_manifest,
 )
 from trainer.corpus.shards import partition
-from trainer.corpus.sweep import Sweep, sweep
+from trainer.corpus.sweep import Sweep, require_episodes, sweep
 from trainer.engine import Engine, Lost
 from trainer.progress import say, stage
+from trainer.versions import EXTRACTION, code_digest
 
 SHARD_BYTES = 32 << 20
 _OURS = re.compile(r"(all|[01]+)-[0-9a-f]{16}\.arrow(\.json)?|\..*\.arrow\..*\.part")
@@ -57,6 +58,7 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
         raise ConfigError(
             plan.out, "inside the store", expected="a folder outside it", remedy="choose another place for --out"
         )
+    require_episodes(plan.store)
     index = plan.out / "index.parquet"
     with locked(plan.out / ".lock"):
         engine.require_shared(plan.out, written=True)
@@ -67,6 +69,7 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
             schema_hash=plan.schema.hash,
             feature_schema=plan.schema,
             classes=PHASES,
+            code=code_digest(*EXTRACTION),
             digest=digest_of(plan.schema, taken),
             windows=sum(shard.windows for shard in shards),
             episodes=len(taken),
@@ -147,7 +150,8 @@ def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tupl
 def _known(out: Path) -> dict[str, ShardEntry]:
     """The shards that an earlier run finished with."""
     try:
-        return {entry.name: entry for entry in read_dataset_manifest(out).shards}
+        before = read_dataset_manifest(out)
+        return {entry.name: entry for entry in before.shards} if before.code == code_digest(*EXTRACTION) else {}
     except (MissingError, DatasetError, SchemaMismatchError):
         return {}
 

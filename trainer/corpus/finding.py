@@ -11,9 +11,10 @@ import msgspec
 from contracts.phases import SOURCES, Source
 from trainer.corpus.gates import SourceFacts
 from trainer.corpus.reasons import Reason, Verdict, worst
+from trainer.versions import EXTRACTION, code_digest
 
-VALIDATOR_VERSION = 2
-"""Raised by hand whenever the same episode would get another verdict: the sweep then reads everything again."""
+VALIDATOR_VERSION = int(code_digest(*EXTRACTION)[:7], 16)
+"""Another whenever the code that judges is another: the sweep then reads everything again. 28 bits."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

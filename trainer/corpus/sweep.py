@@ -40,14 +40,7 @@ def sweep(plan: Sweep, engine: Engine) -> Census:
     Raises `MissingError`, `BusyError`, `StorageError`, and `DatasetError` if there is a file at `plan.out` that is no
     index: it is not ours to replace. On Ctrl-C the index holds what was done, and says so.
     """
-    total = sum(1 for _ in episode_folders(plan.store))
-    if total == 0:
-        raise MissingError(
-            plan.store,
-            "an empty store" if plan.store.is_dir() else "no such folder",
-            expected="<host_id>/<episode_id>/episode.json",
-            remedy="point at a folder of recorded episodes, such as tests/corpus",
-        )
+    total = require_episodes(plan.store)
     engine.require_shared(plan.store, written=False)
     work = plan.out.with_name(f".{plan.out.name}.ledger")
     with locked(plan.out.with_name(f".{plan.out.name}.lock")):
@@ -68,6 +61,19 @@ def sweep(plan: Sweep, engine: Engine) -> Census:
                 raise
         remove_ledger(work)
     return census
+
+
+def require_episodes(store: Path) -> int:
+    """How many episodes there are. Raises `MissingError` for none: asked before anything is written."""
+    total = sum(1 for _ in episode_folders(store))
+    if total == 0:
+        raise MissingError(
+            store,
+            "an empty store" if store.is_dir() else "no such folder",
+            expected="<host_id>/<episode_id>/episode.json",
+            remedy="point at a folder of recorded episodes, such as tests/corpus",
+        )
+    return total
 
 
 def episode_folders(store: Path) -> Iterator[Path]:

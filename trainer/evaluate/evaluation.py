@@ -29,7 +29,7 @@ from trainer.fits import WITHOUT, Fits, open_fitted
 from trainer.jobs import STEADY, Job
 from trainer.progress import say
 from trainer.split import Split
-from trainer.versions import library_versions
+from trainer.versions import EVALUATION, code_digest, library_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +69,7 @@ def evaluate(fits: Fits, out: Path, engine: Engine) -> Evaluation:
         fits=fits.digest,
         command=fits.command,
         versions=library_versions(),
+        code=code_digest(*EVALUATION),
         schema_hash=dataset.schema.hash,
         dataset_digest=dataset.digest,
         classes=list(dataset.classes),

@@ -178,6 +178,8 @@ class Evaluation(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Digest of the fits (`Fits.digest`) that were judged."""
     command: str
     versions: dict[str, str]
+    code: str
+    """Digest of the code that judged them."""
     schema_hash: str
     dataset_digest: str
     classes: list[str]

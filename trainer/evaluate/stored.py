@@ -10,7 +10,8 @@ from contracts.errors import DatasetError, MissingError
 from contracts.telemetry.storage import read_file, write_file
 from trainer.evaluate.record import Evaluation
 from trainer.fits import Fits
-from trainer.versions import library_versions
+from trainer.versions import EVALUATION as CODE
+from trainer.versions import code_digest, library_versions
 
 EVALUATION = "evaluation.json"
 
@@ -21,12 +22,12 @@ def save_evaluation(evaluation: Evaluation, out: Path) -> None:
 
 
 def kept_evaluation(fits: Fits, out: Path) -> Evaluation | None:
-    """The evaluation of the same fits by the same versions that an earlier run left, if it did."""
+    """The evaluation of the same fits by the same code and libraries that an earlier run left, if it did."""
     try:
         found = load_evaluation(out)
     except (MissingError, DatasetError):
         return None
-    same = found.fits == fits.digest and found.versions == library_versions()
+    same = (found.fits, found.versions, found.code) == (fits.digest, library_versions(), code_digest(*CODE))
     return msgspec.structs.replace(found, command=fits.command) if same else None
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainer.corpus.lazy import LazyWindows
 from trainer.corpus.side import Side
+from trainer.seeds import as_int32
 
 Floats = NDArray[np.float32]
 
@@ -48,7 +49,8 @@ class Batches:
         y, weight = tf.constant(y), tf.constant(weight)
 
         def order(epoch: Any) -> Any:
-            mixed = tf.random.experimental.stateless_shuffle(tf.range(len(windows)), seed=tf.stack([self.seed, epoch]))
+            seed = tf.stack([as_int32(self.seed), epoch])
+            mixed = tf.random.experimental.stateless_shuffle(tf.range(len(windows)), seed=seed)
             return tf.data.Dataset.from_tensor_slices(mixed).batch(self.size)
 
         return (
