@@ -72,10 +72,11 @@ class ClockSet(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One window. `decided` is null when the model abstained. `alarm`: enough windows in a row were decided to be of an
-    infected phase, and not yet enough others since. `latency_ms` is null in a replay: see `perf` there. `doubted`:
-    sources that are there and are not believed, and why: they count as not observed. `impossible`: per source,
-    readings or flow records that cannot be, and were left out. `clock_set`: on the first window after it happened."""
+    """One window. `decided` is null when the model abstained; `probabilities` are all 0 where it gave no numbers.
+    `alarm`: enough windows in a row were decided to be of an infected phase, and not yet enough others since.
+    `latency_ms` is null in a replay: see `perf` there. `doubted`: sources that are there and are not believed, and why:
+    they count as not observed. `impossible`: per source, readings or flow records that cannot be, and were left out.
+    `clock_set`: on the first window after it happened."""
 
     episode_id: str
     mode: Literal["live", "replay"]
@@ -124,7 +125,8 @@ class ShadowScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How good the model is."""
+    """How good the model is: macro F1 over the classes that have truth. untested_classes: those without, of which no
+    score says anything; undecided: windows for which the model gave no numbers, and which are in no score."""
 
     basis: Basis
     bundle: BundleRef
@@ -135,6 +137,8 @@ class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     per_class: dict[Phase, Share]
     per_host: dict[str, Share]
     paired: Paired | None
+    untested_classes: list[Phase] = []
+    undecided: Whole = 0
     shadow: ShadowScore | None = None
 
 

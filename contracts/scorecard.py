@@ -23,7 +23,10 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Over the same windows, in the worst runtime."""
     per_class: dict[str, Share]
     per_host: dict[str, Share]
+    untested_classes: tuple[str, ...]
+    """Classes of which the held-out side had no window: they are in no average."""
     labels: tuple[str, ...]
+    """Of the rows and columns of `confusion`: classes that were true or decided."""
     confusion: tuple[tuple[Whole, ...], ...]
     profiles: dict[str, ProfileScore]
     untested_profiles: tuple[str, ...]

@@ -25,6 +25,7 @@ from edge.extract import Extractor, Windows
 from edge.health import Health
 from edge.outbox import Outbox
 from edge.ring import reach_ns
+from edge.scores import choice
 from edge.shadow import Shadow
 from edge.watch import Subject, Watch
 
@@ -130,9 +131,9 @@ class Agent:
         """Where truth is known."""
         watch = self._now_watching
         if watch.decisions:
-            self._scores.add(watch.subject, watch.decisions)
+            scored = self._scores.add(watch.subject, watch.decisions)
             beside = self._shadow.end(watch.subject.episode_id) if self._shadow else None
-            for score in self._scores.events(beside):
+            for score in self._scores.events(beside) if scored else ():
                 self._emit(score, at_ns)
 
     def _look(self, watch: Watch, end: int) -> None:
@@ -149,7 +150,7 @@ class Agent:
         lost = watch.ring.dropped_ns
         decided = self._detector.decided(windows, probabilities)
         asked = time.perf_counter()
-        beside = self._beside(windows, decided, known, int(probabilities.argmax()))
+        beside = self._beside(windows, decided, known, choice(probabilities))
         looked = time.perf_counter()
         data = self._detector.event(
             windows,
@@ -173,9 +174,11 @@ class Agent:
             self._models.window(late=(took - (looked - asked)) * SECOND > late_ns(self._schema))
         watch.count(data.observed)
         if known is not None:
-            watch.decisions.append((PHASES.index(known.phase), int(probabilities.argmax())))
+            watch.decisions.append((PHASES.index(known.phase), choice(probabilities)))
 
-    def _beside(self, windows: Windows, decided: Phase | None, known: Known | None, first: int) -> ShadowWindow | None:
+    def _beside(
+        self, windows: Windows, decided: Phase | None, known: Known | None, first: int | None
+    ) -> ShadowWindow | None:
         if self._shadow is None:
             return None
         try:

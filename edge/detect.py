@@ -14,7 +14,7 @@ from contracts.phases import INFECTED, PHASES, SOURCES, Phase, Source
 from edge.alarm import Alarm
 from edge.deploy import Active
 from edge.extract import Windows, summarise
-from edge.scores import calibrated
+from edge.scores import calibrated, choice
 
 TOP_CHANNELS = 3
 DEGRADED_BELOW = 0.5
@@ -53,8 +53,10 @@ class Detector:
 
     def decided(self, windows: Windows, probabilities: NDArray[np.float32]) -> Phase | None:
         """The phase of the first window; None where the model is not sure, or saw nothing."""
-        best = int(np.nan_to_num(probabilities).argmax())
-        sure = bool(probabilities[best] >= self._active.bundle.manifest.abstain_below)  # never of NaN
+        best = choice(probabilities)
+        if best is None:
+            return None
+        sure = bool(probabilities[best] >= self._active.bundle.manifest.abstain_below)
         # netflow without a row is a zero, but no ground for a decision
         sampled = [self._of_source[source] for source in self._sources if source != "netflow"]
         blind = bool(sampled) and not any(windows.mask[0, at].any() for at in sampled)
@@ -62,8 +64,8 @@ class Detector:
 
     @staticmethod
     def said(probabilities: NDArray[np.float32]) -> dict[Phase, float]:
-        """Probabilities as events carry them."""
-        numbers = zip(PHASES, np.nan_to_num(probabilities), strict=True)
+        """Probabilities as events carry them: all 0 where the model gave no numbers."""
+        numbers = zip(PHASES, probabilities if choice(probabilities) is not None else [0.0] * len(PHASES), strict=True)
         return {phase: round(min(1.0, max(0.0, float(p))), 6) for phase, p in numbers}
 
     def event(

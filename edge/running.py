@@ -33,6 +33,7 @@ def scorecard_events(active: Active) -> Iterator[Data]:
         per_class={phase: card.per_class[phase] for phase in PHASES if phase in card.per_class},
         per_host=card.per_host,
         paired=card.paired,
+        untested_classes=[phase for phase in PHASES if phase in card.untested_classes],
     )
     yield ConfusionData(
         basis="scorecard",
@@ -53,14 +54,20 @@ class RunningScores:
         self._confusions: dict[str, scores.Ints] = {}
         self._hosts: dict[str, str] = {}
         self._profiles: dict[str, str] = {}
+        self._undecided: dict[str, int] = {}
 
-    def add(self, subject: Subject, decisions: list[tuple[int, int]]) -> None:
-        """One episode's (truth, decided) pairs; the same episode again replaces its first."""
-        truth, decided = np.array(decisions, np.int64).T
+    def add(self, subject: Subject, decisions: list[tuple[int, int | None]]) -> bool:
+        """One episode's (truth, choice) pairs; the same episode again replaces its first. Whether there is a score."""
+        chosen = [(truth, choice) for truth, choice in decisions if choice is not None]
+        if not chosen:
+            return False
+        truth, decided = np.array(chosen, np.int64).T
+        self._undecided[subject.episode_id] = len(decisions) - len(chosen)
         (confusion,) = scores.confusions(truth, decided, np.zeros(len(truth), np.int64), len(PHASES))
         self._confusions[subject.episode_id] = confusion
         self._hosts[subject.episode_id] = subject.host_id
         self._profiles[subject.episode_id] = subject.profile or "unknown"
+        return True
 
     def events(self, shadow: ShadowScore | None) -> Iterator[Data]:
         """Metrics, confusion and profiles as they stand, and beside them how a shadow does."""
@@ -78,12 +85,14 @@ class RunningScores:
             per_class=per_class,
             per_host={host: float(scores.macro_f1(some)) for host, (some, _) in self._by(self._hosts).items()},
             paired=None,
+            untested_classes=scores.untested(total, PHASES),
+            undecided=sum(self._undecided.values()),
             shadow=shadow,
         )
         yield ConfusionData(
             basis="running",
             bundle=ref,
-            labels=list(per_class),
+            labels=scores.seen(total, PHASES),
             matrix=scores.seen_part(total),
         )
         profiles = {

@@ -32,17 +32,18 @@ def confusions(truth: Ints, decided: Ints, cluster: Ints, classes: int) -> Ints:
 
 
 def per_class_f1(confusion: Ints | Floats) -> Floats:
-    """F1 of each class: (..., K, K) -> (..., K). NaN for a class that is neither true nor decided anywhere."""
+    """F1 of each class: (..., K, K) -> (..., K). NaN for a class without truth: decided or not, it was not tested."""
     hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    total = (confusion.sum(axis=-1) + confusion.sum(axis=-2)).astype(np.float64)
-    return np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=total > 0)
+    truth = confusion.sum(axis=-1)
+    total = (truth + confusion.sum(axis=-2)).astype(np.float64)
+    return np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=truth > 0)
 
 
 def macro_f1(confusion: Ints | Floats) -> Floats:
-    """Mean F1 over the union of seen classes (true or decided), as scikit-learn's: (..., K, K) -> (...)."""
+    """Mean F1 over the classes that have truth (scikit-learn's, with these for `labels`): (..., K, K) -> (...)."""
     f1 = per_class_f1(confusion)
-    seen = ~np.isnan(f1)
-    return np.asarray(np.where(seen, f1, 0).sum(axis=-1) / np.maximum(seen.sum(axis=-1), 1))
+    tested = ~np.isnan(f1)
+    return np.asarray(np.where(tested, f1, 0).sum(axis=-1) / np.maximum(tested.sum(axis=-1), 1))
 
 
 def macro_f1_of(truth: Ints, decided: Ints, classes: int) -> float:
@@ -116,14 +117,33 @@ def rate_interval(counts: Ints, *, seed: int) -> Interval:
 
 
 def by_class(confusion: Ints, classes: Sequence[C]) -> dict[C, float]:
-    """F1 of every class that was seen, of one (K, K)."""
+    """F1 of every class that has truth, of one (K, K)."""
     return {classes[i]: float(f1) for i, f1 in enumerate(per_class_f1(confusion)) if not np.isnan(f1)}
 
 
+def untested(confusion: Ints, classes: Sequence[C]) -> list[C]:
+    """Classes without truth, of one (K, K): no score says anything of them."""
+    return [classes[i] for i in np.flatnonzero(confusion.sum(axis=1) == 0)]
+
+
+def seen(confusion: Ints, classes: Sequence[C]) -> list[C]:
+    """Classes that were true or decided, of one (K, K)."""
+    return [classes[i] for i in _seen(confusion)]
+
+
 def seen_part(confusion: Ints) -> list[list[int]]:
-    """The rows and columns of the classes that `by_class` names, of one (K, K)."""
-    seen = np.flatnonzero(~np.isnan(per_class_f1(confusion)))
-    return [[int(n) for n in confusion[i, seen]] for i in seen]
+    """The rows and columns of the classes that `seen` names, of one (K, K)."""
+    at = _seen(confusion)
+    return [[int(n) for n in confusion[i, at]] for i in at]
+
+
+def _seen(confusion: Ints) -> NDArray[np.intp]:
+    return np.flatnonzero(confusion.sum(axis=0) + confusion.sum(axis=1))
+
+
+def choice(probabilities: NDArray[np.float32]) -> int | None:
+    """The most probable class of (K,). None where the model gave no numbers: that is no choice, and no score."""
+    return None if np.isnan(probabilities).any() else int(probabilities.argmax())
 
 
 def calibrated(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:

@@ -50,8 +50,8 @@ class Shadow:
             self._size *= 2
         self._blocks.append([0, 0])
 
-    def look(self, windows: Windows, decided: Phase | None, truth: Phase | None, first: int) -> ShadowWindow:
-        """The same window. decided: what the first one decided; first: its most probable class."""
+    def look(self, windows: Windows, decided: Phase | None, truth: Phase | None, first: int | None) -> ShadowWindow:
+        """The same window. decided: what the first one decided; first: its most probable class, if it chose one."""
         began = time.perf_counter()
         probabilities = self._detector.probabilities(windows)
         self._inference.add((time.perf_counter() - began) * 1000)
@@ -60,8 +60,9 @@ class Shadow:
             self._open_block()
         self._blocks[-1][0] += 1
         self._blocks[-1][1] += mine != decided
-        if truth is not None:
-            self._episode.append((PHASES.index(truth), first, int(probabilities.argmax())))
+        chosen = scores.choice(probabilities)
+        if truth is not None and first is not None and chosen is not None:
+            self._episode.append((PHASES.index(truth), first, chosen))
         return ShadowWindow(bundle=self.active.ref, probabilities=self._detector.said(probabilities), decided=mine)
 
     def end(self, episode_id: str) -> ShadowScore | None:

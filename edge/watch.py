@@ -47,7 +47,7 @@ class Watch:
         self.ring = Ring(schema, subject.sources, subject.guest_addresses)
         self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
         self.alarm = Alarm()
-        self.decisions: list[tuple[int, int]] = []
+        self.decisions: list[tuple[int, int | None]] = []
         self.last_end_ns = subject.started_wall_ns
         self._next_perf_ns = subject.started_wall_ns + PERF_EVERY_NS
         self._next_end = self._ceiling(subject.started_wall_ns + schema.window_ns)

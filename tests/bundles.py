@@ -78,6 +78,7 @@ def make_bundle(
         max_probability_difference=0.0,
         per_class=dict.fromkeys(PHASES, 0.5),
         per_host={"h": 0.5},
+        untested_classes=(),
         labels=PHASES,
         confusion=tuple((2, 0, 0, 0, 0) for _ in PHASES),
         profiles={},

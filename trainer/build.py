@@ -62,6 +62,7 @@ def build(plan: BuildPlan) -> Index:
             recipe=split.recipe,
             held_out=split.held_out,
             untested_profiles=split.untested_profiles,
+            untested_classes=split.untested_classes,
             seen_samples=split.seen_samples,
             elapsed_time_alone=record.leaks.elapsed_time_alone,
             warnings=tuple(record.leaks.warnings),

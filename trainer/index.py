@@ -45,6 +45,7 @@ class Index(msgspec.Struct, frozen=True, kw_only=True):
     recipe: str
     held_out: tuple[str, ...]
     untested_profiles: tuple[str, ...]
+    untested_classes: tuple[str, ...]
     seen_samples: tuple[str, ...]
     elapsed_time_alone: Interval
     warnings: tuple[str, ...]

@@ -66,6 +66,8 @@ def _split_caveats(split: Split) -> Iterator[str]:
         yield f"on no side, within {split.embargo_s} s of a cut: {', '.join(split.embargoed)}"
     if split.untested_profiles:
         yield f"never tested: {', '.join(split.untested_profiles)}"
+    if split.untested_classes:
+        yield f"classes that were never tested: {', '.join(split.untested_classes)}"
     if split.seen_samples:
         yield f"samples of the test side that are also learned from: {', '.join(split.seen_samples)}"
 
@@ -81,6 +83,8 @@ def _caveats(index: Index) -> Iterator[str]:
         yield f"its samples that were also learned from, on other hosts: {', '.join(index.seen_samples)}"
     if index.untested_profiles:
         yield f"never tested, and in no average: {', '.join(index.untested_profiles)}"
+    if index.untested_classes:
+        yield f"classes that were never tested, and are in no average: {', '.join(index.untested_classes)}"
     yield "the order is by the held-out side itself, so the first one's figure is a little too good"
 
 

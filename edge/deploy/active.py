@@ -100,8 +100,10 @@ def self_test(bundle: Bundle, runtime: Runtime, schema: FeatureSchema) -> None:
 
 def _scorecard(bundle: Bundle) -> Scorecard:
     card = _document(bundle, "scorecard.json", Scorecard)
-    seen = [phase for phase in PHASES if phase in card.per_class]
-    if list(card.labels) != seen or len(card.per_class) != len(seen) or len(card.confusion) != len(seen):
+    seen = [phase for phase in PHASES if phase in card.labels]
+    square = all(len(line) == len(seen) for line in card.confusion) and len(card.confusion) == len(seen)
+    tested = sorted((*card.per_class, *card.untested_classes)) == sorted(PHASES) and {*card.per_class} <= {*seen}
+    if list(card.labels) != seen or not square or not tested:
         raise BundleError(
             f"{bundle.path}:scorecard.json",
             f"scores of {', '.join(card.labels)}",

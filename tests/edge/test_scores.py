@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from edge.scores import bootstrap, calibrated, confusions, draws, interval, macro_f1, per_class_f1
+from contracts.phases import PHASES
+from edge.scores import (
+    bootstrap,
+    by_class,
+    calibrated,
+    choice,
+    confusions,
+    draws,
+    interval,
+    macro_f1,
+    per_class_f1,
+    seen,
+    seen_part,
+    untested,
+)
 
 labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
@@ -18,10 +33,29 @@ labels = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, m
 def test_f1_equals_scikit_learns(pairs: list[tuple[int, int]]) -> None:
     truth, decided = np.array(pairs).T
     (confusion,) = confusions(truth, decided, np.zeros(len(truth), int), 5)
-    seen = sorted(set(truth) | set(decided))
-    assert np.isclose(macro_f1(confusion), f1_score(truth, decided, average="macro"))
-    np.testing.assert_allclose(per_class_f1(confusion)[seen], f1_score(truth, decided, average=None, labels=seen))
-    assert np.isnan(np.delete(per_class_f1(confusion), seen)).all()
+    tested = sorted(set(truth))
+    assert np.isclose(macro_f1(confusion), f1_score(truth, decided, average="macro", labels=tested))
+    np.testing.assert_allclose(per_class_f1(confusion)[tested], f1_score(truth, decided, average=None, labels=tested))
+    assert np.isnan(np.delete(per_class_f1(confusion), tested)).all()
+    assert list(by_class(confusion, PHASES)) == [PHASES[i] for i in tested]
+    assert untested(confusion, PHASES) == [phase for i, phase in enumerate(PHASES) if i not in tested]
+    assert seen(confusion, PHASES) == [PHASES[i] for i in sorted(set(truth) | set(decided))]
+    assert np.sum(seen_part(confusion)) == len(truth)
+
+
+def test_a_class_without_truth_is_in_no_average_though_it_was_decided() -> None:
+    truth = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    decided = np.array([0, 0, 0, 4, 1, 1, 1, 4])
+    (confusion,) = confusions(truth, decided, np.zeros(8, int), 5)
+    assert np.isclose(macro_f1(confusion), 6 / 7)
+    assert untested(confusion, PHASES) == ["infecting", "infected_running", "dormant"]
+    assert seen(confusion, PHASES) == ["clean", "armed", "dormant"]
+    assert seen_part(confusion) == [[3, 0, 1], [0, 3, 1], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(("said", "chosen"), [([0.2, 0.8], 1), ([np.nan, 0.8], None), ([np.nan, np.nan], None)])
+def test_what_is_no_number_is_no_choice(said: list[float], chosen: int | None) -> None:
+    assert choice(np.array(said, np.float32)) == chosen
 
 
 def test_bootstrap_equals_the_naive_one() -> None:
@@ -32,7 +66,8 @@ def test_bootstrap_equals_the_naive_one() -> None:
     naive = []
     for counts in draws(9, seed=7, replicates=50).astype(int):
         rows = np.concatenate([np.flatnonzero(episode == e) for e in range(9) for _ in range(counts[e])])
-        naive.append(f1_score(truth[rows], decided[rows], average="macro"))
+        tested = sorted(set(truth[rows]))
+        naive.append(f1_score(truth[rows], decided[rows], average="macro", labels=tested))
     np.testing.assert_allclose(fast, naive)
 
 

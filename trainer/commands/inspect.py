@@ -98,7 +98,9 @@ def _lines(found: Inspection, signed_by: str, materials: sbom.Materials) -> Iter
     yield "macro F1", f"{f1.value:.3f}{interval} on {card.windows} windows of {card.episodes} episodes"
     yield "held out", f"{', '.join(card.held_out)} ({card.recipe})"
     yield "elapsed time", f"alone reaches {alone.value:.3f}"
-    yield "per class", ", ".join(f"{name} {card.per_class[name]:.2f}" for name in card.labels)
+    yield "per class", ", ".join(f"{name} {card.per_class[name]:.2f}" for name in card.labels if name in card.per_class)
+    if card.untested_classes:
+        yield "untested classes", ", ".join(card.untested_classes)
     if card.untested_profiles:
         yield "never tested", ", ".join(card.untested_profiles)
     yield "calibration", f"expected error {card.calibration_error:.3f}"

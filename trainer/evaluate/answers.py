@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.errors import DivergedError
 from edge import scores
 from trainer.architectures import architecture_named
 from trainer.architectures.base import Cost, Model
@@ -48,16 +49,26 @@ class Answers:
 
 
 def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
-    """Raises `MissingError`, `DatasetError`, `DigestError`, `SchemaMismatchError` where no checkpoint fits the job."""
+    """Raises `MissingError`, `DatasetError`, `DigestError`, `SchemaMismatchError` where no checkpoint fits the job, and
+    `DivergedError` for a model that answers with what is no number."""
     opened = open_dataset(dataset)
     split = load_split(split_path(out, job.recipe), opened.digest)
     model = model_of(job, opened, split, out)
     view = architecture_named(job.architecture).view
     validation, test = (side_of(opened, view, job.channels, some) for some in (split.validation, split.test))
+    said = model.predict_side(validation), model.predict_side(test)
+    unknown = sum(int(np.isnan(p).any(axis=1).sum()) for p in said)
+    if unknown:
+        raise DivergedError(
+            f"model {job.name}",
+            f"probabilities that are not numbers on {unknown} windows",
+            expected="a number for every class",
+            remedy="fit it again with another --seed, or leave it out",
+        )
     closer = job.variant == FULL and job.seed == first_seed
     return Answers(
-        validation=model.predict_side(validation),
-        test=model.predict_side(test),
+        validation=said[0],
+        test=said[1],
         without=without_sources(model, test, job.channels) if closer else {},
         channels=shuffled_channels(model, test, job.channels, job.seed) if closer else {},
         blind=blind_windows(test, job.channels),

@@ -24,13 +24,13 @@ PURITIES: tuple[tuple[str, Callable[[NDArray[np.float32]], NDArray[np.bool_]]], 
 
 
 def per_class(confusions: Ints, classes: Sequence[str], resampled: Resampled) -> dict[str, Interval]:
-    """F1 of every class that was seen. confusions: (E, K, K)."""
+    """F1 of every class that has truth. confusions: (E, K, K)."""
 
     def f1_of(i: int) -> Callable[[Floats], Floats]:
         return lambda sums: scores.per_class_f1(sums)[..., i]
 
-    seen = scores.by_class(confusions.sum(axis=0), classes)
-    return {name: resampled.interval(confusions, f1_of(i)) for i, name in enumerate(classes) if name in seen}
+    tested = scores.by_class(confusions.sum(axis=0), classes)
+    return {name: resampled.interval(confusions, f1_of(i)) for i, name in enumerate(classes) if name in tested}
 
 
 def by_group(group: Strings, test: Samples, decided: Ints, classes: int, resampled: Resampled) -> dict[str, Group]:

@@ -162,7 +162,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
         per_profile=by_group(test.profile, test, decided, ground.k, resampled),
         per_host=by_group(test.host_id, test, decided, ground.k, resampled),
         by_purity=by_purity(test, decided, ground.k, resampled),
-        labels=list(scores.by_class(total, classes)),
+        labels=scores.seen(total, classes),
         confusion=scores.seen_part(total),
         calibration=calibration(p, test.y, temperature),
         abstention=abstention(believed, test.y, threshold),

@@ -32,7 +32,6 @@ def score(
     learned = [f"{p}/{s}" in split.seen_samples for p, s in zip(test.profile, test.sample_name, strict=True)]
     confusions = resampled.confusions(test.y, decided, k)
     total = confusions.sum(axis=0)
-    per_class = scores.by_class(total, classes)
     return Scorecard(
         recipe=split.recipe,
         held_out=split.held_out,
@@ -42,9 +41,10 @@ def score(
         model_macro_f1=float(scores.macro_f1(resampled.confusions(test.y, one.expected.argmax(axis=1), k).sum(axis=0))),
         argmax_agreement=min(scores.agreement(run.probabilities, one.expected) for run in one.runs),
         max_probability_difference=max(float(np.abs(run.probabilities - one.expected).max()) for run in one.runs),
-        per_class=per_class,
+        per_class=scores.by_class(total, classes),
         per_host={host: some.macro_f1 for host, some in _groups(test.host_id, test, decided, k).items()},
-        labels=tuple(per_class),
+        untested_classes=tuple(scores.untested(total, classes)),
+        labels=tuple(scores.seen(total, classes)),
         confusion=tuple(map(tuple, scores.seen_part(total))),
         profiles=_groups(test.profile, test, decided, k),
         untested_profiles=split.untested_profiles,

@@ -46,6 +46,12 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Episodes on no side: too close in time to the side that is held out."""
 
     @property
+    def untested_classes(self) -> tuple[str, ...]:
+        """Classes that the test side lacks: no score says anything about them."""
+        known = dict.fromkeys(name for side in self.sides.values() for name in side.phases)
+        return tuple(name for name in known if not self.sides["test"].phases.get(name))
+
+    @property
     def digest(self) -> str:
         """sha256 of the canonical JSON."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()
