@@ -99,7 +99,7 @@ def _with_current(before: Deployment, made: Installed) -> Deployment:
     current, previous = before.current, before.previous
     if current is not None and current.digest == made.digest:  # again: its trial begins anew
         return msgspec.structs.replace(before, current=made, returned=None)
-    if current is not None and (current.proven or previous is None):
+    if current is not None and (current.proven or previous is None or previous.digest == made.digest):
         previous = current
     shadow = before.shadow if before.shadow is None or before.shadow.digest != made.digest else None
     return Deployment(current=made, previous=previous, shadow=shadow)
