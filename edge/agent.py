@@ -28,7 +28,7 @@ from edge.ring import reach_ns
 from edge.shadow import Shadow
 from edge.watch import PERF_EVERY_NS, Subject, Watch
 
-HANGS_S = 15
+WINDOW_HANGS_S = 15
 """A window of a bundle on trial that takes longer is a hang: three strides."""
 
 
@@ -69,7 +69,7 @@ class Agent:
         while (end := watch.due(now_ns)) is not None:
             if self._models.poll():
                 self._take_over(end + self._schema.settle_ns)
-            with ended_if_it_hangs(HANGS_S) if self._models.on_trial else contextlib.nullcontext():
+            with ended_if_it_hangs(WINDOW_HANGS_S) if self._models.on_trial else contextlib.nullcontext():
                 self._look(watch, end)
             if end + self._schema.settle_ns >= watch.next_perf_ns:
                 watch.next_perf_ns += PERF_EVERY_NS

@@ -7,7 +7,7 @@ import logging
 import msgspec
 
 from edge.deploy.active import Active
-from edge.deploy.apart import HANGS_S, ended_if_it_hangs
+from edge.deploy.apart import OPENING_HANGS_S, ended_if_it_hangs
 from edge.deploy.deployment import Installed, changing, write_deployment
 from edge.deploy.trial import WINDOWS, reason
 from edge.deploy.verbs import Site
@@ -64,7 +64,7 @@ def beside(site: Site, in_hand: Riding | None) -> Riding | None:
     if kept is not None:
         return Riding(site, installed, kept.active)
     try:
-        with ended_if_it_hangs(HANGS_S):
+        with ended_if_it_hangs(OPENING_HANGS_S):
             return Riding(site, installed, site.active(installed))
     except Exception as error:
         _note(site, installed, starts=0)

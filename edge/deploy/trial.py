@@ -24,7 +24,7 @@ from contracts.errors import (
     UntrustedKeyError,
 )
 from edge.deploy.active import Active
-from edge.deploy.apart import HANGS_S, ended_if_it_hangs
+from edge.deploy.apart import OPENING_HANGS_S, ended_if_it_hangs
 from edge.deploy.deployment import Deployment, Installed, Return, changing, read_deployment, write_deployment
 from edge.deploy.verbs import Site
 
@@ -80,7 +80,7 @@ def successor(site: Site, in_hand: Active | None) -> tuple[Active, Installed] | 
         if kept is not None:
             return kept, current
         try:
-            with ended_if_it_hangs(HANGS_S) if not current.proven else contextlib.nullcontext():
+            with ended_if_it_hangs(OPENING_HANGS_S) if not current.proven else contextlib.nullcontext():
                 return site.active(current), current
         except Exception as error:
             withdraw(site, current)
