@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.deploy.active import Active
-from edge.deploy.deployment import Deployment, Installed
+from edge.deploy.deployment import Deployment, Installed, read_deployment
 from edge.deploy.follow import Follower
 from edge.deploy.verbs import Site, install
 
@@ -51,3 +51,13 @@ def loaded(models: Follower) -> None:
         assert models.poll() is False
     if models._loading is not None:
         assert wait([models._loading], timeout=30).not_done == set()
+
+
+def strikes(site: Site) -> list[int]:
+    """Of the current bundle, the previous one and the shadow, as far as they are there."""
+    state = read_deployment(site.folder)
+    return [one.starts for one in (state.current, state.previous, state.shadow) if one is not None]
+
+
+def ridden(models: Follower) -> str | None:
+    return None if models.shadow is None else models.shadow.ref.name

@@ -12,7 +12,7 @@ from contracts.errors import BundleError
 from edge.deploy.deployment import bundle_path, read_deployment
 from edge.deploy.follow import Follower
 from edge.deploy.verbs import Site, dismiss
-from tests.edge.sites import eventful, loaded, names, put
+from tests.edge.sites import eventful, loaded, names, put, ridden
 
 OLD, NEW, THIRD = (f"gbt-realistic-{favourite:012x}" for favourite in range(3))
 
@@ -22,10 +22,6 @@ def site(site: Site, bundles: list[Path]) -> Site:
     """One bundle is installed."""
     put(site, bundles[0])
     return site
-
-
-def ridden(models: Follower) -> str | None:
-    return None if models.shadow is None else models.shadow.ref.name
 
 
 FAULTS = {
