@@ -29,7 +29,7 @@ from edge.scores import choice
 from edge.shadow import Shadow
 from edge.watch import Subject, Watch
 
-HANGS_S = 15
+WINDOW_HANGS_S = 15
 """A window of a bundle on trial that takes longer is a hang: three strides."""
 
 
@@ -70,7 +70,7 @@ class Agent:
         while (end := watch.due(now_ns)) is not None:
             if self._models.poll():
                 self._take_over(end + self._schema.settle_ns)
-            with ended_if_it_hangs(HANGS_S) if self._models.on_trial else contextlib.nullcontext():
+            with ended_if_it_hangs(WINDOW_HANGS_S) if self._models.on_trial else contextlib.nullcontext():
                 self._look(watch, end)
             if watch.perf_due(end + self._schema.settle_ns):
                 self._emit_perf(end + self._schema.settle_ns)

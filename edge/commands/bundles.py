@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from contracts.errors import MissingError, PhasewatchError
+from contracts.errors import BundleError, MissingError, PhasewatchError
 from edge.commands.options import Commands, add_site, site_of
 from edge.deploy import Active, activate
 from edge.deploy.apart import tried_apart
@@ -86,7 +87,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "status",
         help="what is installed here",
-        description="The current bundle, the one before and the shadow, each verified and opened as an agent would.\n"
+        description="The current bundle, the one before and the shadow, each verified and opened as an agent would:\n"
+        "in a process of its own first, so that one that crashes is shown like any other that cannot run here.\n"
         "Exit status 1 if one of them could not run.",
         example="edge status --json",
     )
@@ -97,8 +99,8 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "self-test",
         help="run a bundle's golden vectors here",
-        description="Verify a bundle and run its golden vectors through the runtime that it would use here.\n"
-        "Nothing is installed.",
+        description="Verify a bundle and run its golden vectors through the runtime that it would use here, in a\n"
+        "process of its own first. Nothing is installed.",
         example="edge self-test gbt-realistic-86ac36ed4e68.bundle --trust keys",
     )
     parser.add_argument("bundle", type=Path, nargs="?", metavar="BUNDLE", help="a file (default: the installed one)")
@@ -137,14 +139,17 @@ def _dismiss(options: argparse.Namespace) -> int:
 def _self_test(options: argparse.Namespace) -> int:
     site = site_of(options)
     if options.bundle is not None:
-        active = activate(options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
+        where = str(options.bundle)
+        opened = partial(activate, options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
     else:
         current = read_deployment(site.folder).current
         if current is None:
             raise MissingError(
                 site.folder, "no bundle is installed", expected="one", remedy="name a file, or install one first"
             )
-        active = site.active(current)
+        where, opened = f"bundle {current.name}", partial(site.active, current)
+    tried_apart(where, opened)
+    active = opened()
     manifest = active.bundle.manifest
     _say(f"{manifest.name}: golden vectors come out within {manifest.tolerance:g} in {active.runtime.name}")
     return 0
@@ -153,32 +158,45 @@ def _self_test(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     site = site_of(options)
     state = read_deployment(site.folder)
+    roles = {"current": state.current, "previous": state.previous, "shadow": state.shadow}
+    installed = {role: one for role, one in roles.items() if one is not None}
+    # every fork comes before the first is opened here: a runtime may start threads
+    faults = {role: _ends_a_process(site, one) for role, one in installed.items()}
+    standings = {role: _standing(site, one, faults[role]) for role, one in installed.items()}
     found = Status(
         state=str(site.folder),
         schema_hash=site.schema.hash,
-        current=_standing(site, state.current),
-        previous=_standing(site, state.previous),
-        shadow=_standing(site, state.shadow),
+        current=standings.get("current"),
+        previous=standings.get("previous"),
+        shadow=standings.get("shadow"),
         returned=None if state.returned is None else msgspec.structs.asdict(state.returned),
     )
     if options.json:
         sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
     else:
-        for role in ("current", "previous", "shadow"):
-            print(f"{role:<10}{_in_words(getattr(found, role))}")
+        for role in roles:
+            print(f"{role:<10}{_in_words(standings.get(role))}")
         if found.returned is not None:
             print(f"returned  from {found.returned['left']}: {found.returned['why']}")
-    return int(any(one is not None and one.fault is not None for one in (found.current, found.previous, found.shadow)))
+    return int(any(one.fault is not None for one in standings.values()))
 
 
-def _standing(site: Site, installed: Installed | None) -> Standing | None:
-    if installed is None:
-        return None
-    active = fault = None
+def _ends_a_process(site: Site, installed: Installed) -> str | None:
+    """Why it must not be opened here."""
     try:
-        active = site.active(installed)
-    except PhasewatchError as error:
-        fault = str(error)
+        tried_apart(f"bundle {installed.name}", partial(site.active, installed))
+    except BundleError as error:
+        return str(error)
+    return None
+
+
+def _standing(site: Site, installed: Installed, fault: str | None) -> Standing:
+    active = None
+    if fault is None:
+        try:
+            active = site.active(installed)
+        except PhasewatchError as error:
+            fault = str(error)
     return Standing(
         name=installed.name,
         digest=installed.digest,

@@ -4,6 +4,8 @@ active.py      verify, open, prove on the golden vectors
 deployment.py  what is installed: one small file, replaced as a whole
 verbs.py       install, roll back, promote: what a person decides
 trial.py       a new bundle's first windows: it is proven, or given up for the last good one
+riding.py      a shadow's first windows: it is proven, or dismissed
+apart.py       a first try in a process of its own, and an end for what hangs
 follow.py      a running agent takes what was installed meanwhile
 """
 

@@ -6,57 +6,57 @@ import contextlib
 import faulthandler
 import math
 import os
+import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from contracts.errors import BundleError
-from edge.deploy.deployment import Installed
-from edge.deploy.verbs import Site
 
-HANGS_S = 60.0
+OPENING_HANGS_S = 60.0
 """Opening and self-testing take milliseconds; on a Pi under load, seconds."""
 
 
-def tried_apart(site: Site, installed: Installed) -> None:
-    """Verify, open and self-test in a child. Raises `BundleError` if it dies or hangs; what it refuses, the child says.
+def tried_apart(where: object, work: Callable[[], object]) -> None:
+    """Do what opens a bundle in a child. Raises `BundleError` if that dies or hangs; what it raises, the child keeps.
 
-    The caller opens it again and meets the same refusal as an error of its own. Forks: call it before any thread runs.
+    The caller does it again and meets the same refusal as an error of its own. Forks: call it before any thread runs.
     """
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
         # whatever happens: it ends here, and does not clean up for its parent; a hang by the alarm, if not before
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(math.ceil(HANGS_S) + 1)
+        signal.alarm(math.ceil(OPENING_HANGS_S) + 1)
         try:
-            site.active(installed)
-        except BaseException:
-            os._exit(1)
-        os._exit(0)
-    until = time.monotonic() + HANGS_S
-    status = None
+            with contextlib.suppress(BaseException):
+                work()
+            os.write(writer, b".")
+        finally:
+            os._exit(0)
+    os.close(writer)
+    told = None
     try:
-        while status is None:
-            done, found = os.waitpid(child, os.WNOHANG)
-            if done:
-                status = found
-            elif time.monotonic() > until:
-                raise _refusal(installed, f"its self-test hangs for {HANGS_S:.0f} s")
-            else:
-                time.sleep(0.005)
+        waiting = select.poll()
+        waiting.register(reader, select.POLLIN)
+        if waiting.poll(OPENING_HANGS_S * 1000):
+            told = os.read(reader, 1)  # nothing: it ended before it came back from the bundle, be it by exit(0)
     finally:
-        if status is None:
+        os.close(reader)
+        if told is None:
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        raise _refusal(installed, f"its self-test died of {signal.Signals(os.WTERMSIG(status)).name}")
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if told is None:
+        raise _refusal(where, f"its self-test hangs for {OPENING_HANGS_S:.0f} s")
+    if not told and status < 0:
+        raise _refusal(where, f"its self-test died of {signal.Signals(-status).name}")
+    if not told:
+        raise _refusal(where, f"its self-test ended its process with status {status}")
 
 
-def _refusal(installed: Installed, found: str) -> BundleError:
-    return BundleError(
-        f"bundle {installed.name}", found, expected="its golden vectors to come out", remedy="build it again"
-    )
+def _refusal(where: object, found: str) -> BundleError:
+    return BundleError(where, found, expected="its golden vectors to come out", remedy="build it again")
 
 
 _deadlines: dict[int, float] = {}

@@ -30,7 +30,7 @@ FileName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,16
 class Installed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One bundle. file: below `bundles/`; digest: of its manifest. unsigned: whoever installed it allowed that.
 
-    proven: it has run here, on time. starts: how often an agent began with it before it was proven.
+    proven: it has run here, on time. starts: how many agents have it in hand, or ended with it, before it was proven.
     """
 
     file: FileName
@@ -59,9 +59,14 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     returned: Return | None = None
 
     @property
+    def roles(self) -> tuple[str | None, ...]:
+        """The files of the current, the previous and the shadow."""
+        return tuple(None if one is None else one.file for one in (self.current, self.previous, self.shadow))
+
+    @property
     def files(self) -> set[str]:
         """Those in use."""
-        return {one.file for one in (self.current, self.previous, self.shadow) if one is not None}
+        return {file for file in self.roles if file is not None}
 
 
 def read_deployment(folder: Path) -> Deployment:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,7 +24,7 @@ from contracts.errors import (
     UntrustedKeyError,
 )
 from edge.deploy.active import Active
-from edge.deploy.apart import HANGS_S, ended_if_it_hangs
+from edge.deploy.apart import OPENING_HANGS_S, ended_if_it_hangs
 from edge.deploy.deployment import Deployment, Installed, Return, changing, read_deployment, write_deployment
 from edge.deploy.verbs import Site
 
@@ -39,36 +40,66 @@ _log = logging.getLogger("edge")
 def begin(site: Site) -> tuple[Active, Installed]:
     """The current bundle for an agent that starts now; or the last good one, if the current one is given up.
 
+    Only a start may conclude from what is on disk that agents ended: while one runs, the same notes are its own.
+
     Raises `MissingError` if nothing is installed, and as `activate` does if no bundle is left, or for a proven one that
     may run again as soon as its agent is started rightly (with the trust folder that knows its maker, say).
     """
+    with changing(site.folder) as state:
+        state = _without_suspect(site, state)
+        current, previous = state.current, state.previous
+        suspect = current is not None and not current.proven and current.starts >= STARTS
+        if current is not None and suspect and previous is not None and _opens(site, previous):
+            _give_up(site, state, f"ended {current.starts} times before it had run {WINDOWS} windows")
+    begun = successor(site, None)
+    if begun is None:
+        raise MissingError(
+            site.folder, "no bundle is installed", expected="one", remedy="edge install BUNDLE, or --bundle B"
+        )
+    return begun
+
+
+def successor(site: Site, in_hand: Active | None) -> tuple[Active, Installed] | None:
+    """What an agent that runs takes next, counted and opened; None if it goes on as it is, or nothing is installed.
+
+    `in_hand` itself is returned if it was installed again: its trial begins anew. Raises as `begin`, and what is raised
+    was counted for nothing.
+    """
     while True:
         with changing(site.folder) as state:
-            state = _without_suspect(site, state)
             current = state.current
             if current is None:
-                raise MissingError(
-                    site.folder, "no bundle is installed", expected="one", remedy="edge install BUNDLE, or --bundle B"
-                )
+                return None
+            kept = in_hand if in_hand is not None and in_hand.ref.digest == current.digest else None
+            if kept is not None and (current.proven or current.starts > 0):
+                return None
             if not current.proven:
-                if current.starts >= STARTS and state.previous is not None and _opens(site, state.previous):
-                    _give_up(site, state, f"ended {current.starts} times before it had run {WINDOWS} windows")
-                    continue
                 # on disk before it is opened: a library that crashes as it is loaded can only be counted now
                 current = msgspec.structs.replace(current, starts=current.starts + 1)
                 write_deployment(site.folder, msgspec.structs.replace(state, current=current))
+        if kept is not None:
+            return kept, current
         try:
-            with ended_if_it_hangs(HANGS_S) if not current.proven else contextlib.nullcontext():
+            with ended_if_it_hangs(OPENING_HANGS_S) if not current.proven else contextlib.nullcontext():
                 return site.active(current), current
-        except PhasewatchError as error:
+        except Exception as error:
             withdraw(site, current)
-            if not (_lost(error) or not current.proven) or not give_up(site, current, str(error)):
+            if not (_lost(error) or not current.proven) or not give_up(site, current, reason(error)):
                 now = read_deployment(site.folder).current
                 if now is None or now.digest == current.digest:
                     raise
+        except BaseException:  # stopped
+            withdraw(site, current)
+            raise
 
 
-def _lost(error: PhasewatchError) -> bool:
+def reason(error: BaseException) -> str:
+    """An error in one line: ours say everything; others' need their kind."""
+    said = str(error) if isinstance(error, PhasewatchError) else f"{type(error).__name__}: {error}"
+    return " ".join(said.split())
+
+
+def _lost(error: Exception) -> bool:
     """Whether a bundle is beyond what another start could mend: its bytes, or its maker's key."""
     if isinstance(error, UnsignedError | UntrustedKeyError):
         return isinstance(error, RevokedKeyError)
@@ -78,7 +109,7 @@ def _lost(error: PhasewatchError) -> bool:
 def _opens(site: Site, installed: Installed) -> bool:
     try:
         site.active(installed)
-    except PhasewatchError:
+    except Exception:  # a bundle that raises what nobody thought of does not run either
         return False
     return True
 
@@ -97,12 +128,19 @@ def _without_suspect(site: Site, state: Deployment) -> Deployment:
 
 
 def withdraw(site: Site, installed: Installed) -> None:
-    """An agent ends in order before its bundle is proven: its start counts for nothing."""
+    """An agent ends in order, or goes on with another, before its bundle is proven: its start counts for nothing."""
+    _note(site, installed, lambda one: msgspec.structs.replace(one, starts=max(one.starts - 1, 0)))
+
+
+def _note(site: Site, installed: Installed, change: Callable[[Installed], Installed]) -> None:
+    """Where the bundle stands by now: whoever installs another, or rolls back, makes a current one the previous."""
     with changing(site.folder) as state:
-        current = state.current
-        if current is not None and current.digest == installed.digest and current.starts > 0:
-            current = msgspec.structs.replace(current, starts=current.starts - 1)
-            write_deployment(site.folder, msgspec.structs.replace(state, current=current))
+        for role in ("current", "previous"):
+            one: Installed | None = getattr(state, role)
+            if one is not None and one.digest == installed.digest:
+                if change(one) != one:
+                    write_deployment(site.folder, msgspec.structs.replace(state, **{role: change(one)}))
+                return
 
 
 def give_up(site: Site, installed: Installed, why: str) -> bool:
@@ -111,7 +149,8 @@ def give_up(site: Site, installed: Installed, why: str) -> bool:
     if previous is None or not _opens(site, previous):
         return False
     with changing(site.folder) as state:
-        if state.current is None or state.current.digest != installed.digest or state.previous != previous:
+        current, now = state.current, state.previous
+        if current is None or current.digest != installed.digest or now is None or now.digest != previous.digest:
             return False
         _give_up(site, state, why)
         return True
@@ -154,13 +193,10 @@ class Trial:
         return True
 
     def end(self) -> None:
-        """The agent ends in order."""
+        """The agent ends in order, or goes on with another bundle."""
         if not self.over:
             withdraw(self._site, self._installed)
+            self.over = True
 
     def _prove(self) -> None:
-        with changing(self._site.folder) as state:
-            current = state.current
-            if current is not None and current.digest == self._installed.digest:
-                proven = msgspec.structs.replace(current, proven=True, starts=0)
-                write_deployment(self._site.folder, msgspec.structs.replace(state, current=proven))
+        _note(self._site, self._installed, lambda one: msgspec.structs.replace(one, proven=True, starts=0))

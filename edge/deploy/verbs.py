@@ -49,10 +49,11 @@ class Site:
         return active
 
 
-First = Callable[[Site, Installed], None]
+First = Callable[[object, Callable[[], object]], None]
+"""Is told where a fault would lie, and does by itself what opens a bundle here next (`apart.tried_apart`)."""
 
 
-def _nothing(_site: Site, _installed: Installed) -> None:
+def _nothing(_where: object, _work: Callable[[], object]) -> None:
     """A verb that opens a bundle here at once."""
 
 
@@ -66,7 +67,7 @@ def install(
 ) -> tuple[Active, Deployment]:
     """Verify a bundle, copy it beside those in use, self-test the copy, and make it the current one (or the shadow).
 
-    first: called with the copy before it is opened here (`apart.tried_apart`).
+    first: opens the copy before it is opened here.
 
     Raises `MissingError`, `TornError`, `BundleError` and its kin, `DigestError`, `SchemaMismatchError`, `StorageError`,
     `ConfigError` for a shadow of nothing. After any of them, and after a power cut, what was installed is as before.
@@ -87,7 +88,7 @@ def install(
     )
     with deciding(site.folder):
         write_file(bundle_path(site.folder, made), data)
-        first(site, made)
+        first(f"bundle {made.name}", lambda: site.active(made))
         active = site.active(made)
         with changing(site.folder) as before:
             state = _with_shadow(before, made) if shadow else _with_current(before, made)
@@ -99,7 +100,7 @@ def _with_current(before: Deployment, made: Installed) -> Deployment:
     current, previous = before.current, before.previous
     if current is not None and current.digest == made.digest:  # again: its trial begins anew
         return msgspec.structs.replace(before, current=made, returned=None)
-    if current is not None and (current.proven or previous is None):
+    if current is not None and (current.proven or previous is None or previous.digest == made.digest):
         previous = current
     shadow = before.shadow if before.shadow is None or before.shadow.digest != made.digest else None
     return Deployment(current=made, previous=previous, shadow=shadow)
@@ -124,8 +125,9 @@ def rollback(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
             raise ConfigError(
                 site.folder, "no previous bundle", expected="one to return to", remedy="install one with edge install"
             )
-        first(site, seen.previous)
-        active = site.active(seen.previous)  # not while agents wait for the state
+        previous = seen.previous
+        first(f"bundle {previous.name}", lambda: site.active(previous))
+        active = site.active(previous)  # not while agents wait for the state
         with changing(site.folder) as before:
             _require_same(site.folder, seen.previous, before.previous)
             state = msgspec.structs.replace(before, current=before.previous, previous=before.current, returned=None)
@@ -141,8 +143,9 @@ def promote(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
             raise ConfigError(
                 site.folder, "no shadow", expected="one", remedy="install one with edge install BUNDLE --shadow"
             )
-        first(site, seen.shadow)
-        active = site.active(seen.shadow)
+        shadow = seen.shadow
+        first(f"bundle {shadow.name}", lambda: site.active(shadow))
+        active = site.active(shadow)
         with changing(site.folder) as before:
             _require_same(site.folder, seen.shadow, before.shadow)
             state = _with_current(before, msgspec.structs.replace(seen.shadow, starts=0, proven=False))

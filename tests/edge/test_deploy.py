@@ -57,6 +57,14 @@ def test_install_returns_to_a_proven_bundle_rather_than_to_one_that_never_ran(si
     assert files(site) == state.files
 
 
+def test_installing_the_previous_bundle_leaves_another_to_return_to(site: Site, bundles: list[Path]) -> None:
+    for which in (0, 1, 0):
+        state = put(site, bundles[which])
+    assert names(state) == ["0", "1", None]
+    put(site, bundles[1], shadow=True)
+    assert names(promote(site)[1]) == ["1", "0", None]
+
+
 def test_rollback_swaps_and_undoes_itself(site: Site, bundles: list[Path]) -> None:
     put(site, bundles[0])
     put(site, bundles[1])

@@ -18,42 +18,29 @@ from contracts.telemetry.episode import Episode, read_episode
 from edge.agent import Agent
 from edge.deploy.deployment import bundle_path, read_deployment
 from edge.deploy.follow import Fixed, Follower
-from edge.deploy.verbs import Site, dismiss, install, promote
+from edge.deploy.verbs import Site, dismiss, promote, rollback
 from edge.health import Health
 from edge.outbox import opened
 from edge.replay import arrivals, replay, subject_of
 from edge.shadow import Shadow
 from tests.bundles import make_bundle
+from tests.edge.sites import loaded, put
 from tests.recordings import CORPUS, ONE
 
 OLD, NEW, THIRD = (f"gbt-realistic-{favourite:012x}" for favourite in range(3))
 
 
 @pytest.fixture
-def bundles(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> list[Path]:
-    return [make_bundle(tmp_path, schema, signing_key, favourite) for favourite in range(3)]
-
-
-@pytest.fixture
-def site(tmp_path: Path, schema: FeatureSchema, signing_key: Path, bundles: list[Path]) -> Site:
-    site = Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
+def site(site: Site, bundles: list[Path]) -> Site:
     put(site, bundles[0])
     return site
-
-
-def put(site: Site, bundle: Path, *, shadow: bool = False) -> None:
-    install(site, bundle, allow_unsigned=False, shadow=shadow)
-
-
-def void(_result: object) -> None:
-    """A step of a test gives nothing."""
 
 
 Found = list[tuple[str, dict[str, Any]]]
 
 
 def watched(
-    site: Site, models: Fixed | Follower, episode: Episode, outbox: Path, at: dict[int, Callable[[], None]]
+    site: Site, models: Fixed | Follower, episode: Episode, outbox: Path, at: dict[int, Callable[[], object]]
 ) -> Found:
     """(kind, data) of all events of a replay; `at` says what happens after so many seconds of the recording."""
     with opened(outbox) as box:
@@ -63,7 +50,8 @@ def watched(
         for arrival, _, source, row in arrivals(episode):
             for second in [second for second in left if arrival - start > second * 1e9]:
                 left.pop(second)()
-                settled(models)
+                if isinstance(models, Follower):  # the recording runs faster than a disk
+                    loaded(models)
             agent.advance(arrival - 1)
             agent.feed(source, row)
         agent.advance(episode.manifest.ended_wall_ns + site.schema.settle_ns)
@@ -71,16 +59,6 @@ def watched(
         messages = box.pending(10_000)
     models.close()
     return [(m.topic.rpartition("/")[2], json.loads(m.payload)["data"]) for m in messages]
-
-
-def settled(models: Fixed | Follower) -> None:
-    """Wait until what was installed is opened: the recording runs faster than a disk."""
-    if isinstance(models, Follower):
-        if models._loading is None:
-            assert models.poll() is False
-        until = time.monotonic() + 10
-        while models._loading is not None and not models._loading.done() and time.monotonic() < until:
-            time.sleep(0.005)
 
 
 def windows(found: Found) -> list[dict[str, Any]]:
@@ -122,13 +100,11 @@ def test_a_running_agent_takes_a_new_bundle_between_two_windows_and_loses_none(
 def test_a_running_agent_follows_a_rollback_and_a_promotion(
     site: Site, bundles: list[Path], episode: Episode, tmp_path: Path
 ) -> None:
-    from edge.deploy.verbs import rollback
-
-    steps: dict[int, Callable[[], None]] = {
+    steps: dict[int, Callable[[], object]] = {
         30: lambda: put(site, bundles[1]),
-        60: lambda: void(rollback(site)),
+        60: lambda: rollback(site),
         80: lambda: put(site, bundles[2], shadow=True),
-        100: lambda: void(promote(site)),
+        100: lambda: promote(site),
     }
     alone = watched(site, Follower(site), episode, tmp_path / "a", {})
     found = watched(site, Follower(site), episode, tmp_path / "b", steps)
@@ -207,7 +183,7 @@ def test_a_running_agent_goes_on_when_what_was_installed_cannot_be_opened(
 
 def test_a_running_agent_goes_on_when_the_state_is_spoiled(site: Site, episode: Episode, tmp_path: Path) -> None:
     state = site.folder / "deployment.json"
-    found = watched(site, Follower(site), episode, tmp_path / "b", {40: lambda: void(state.write_bytes(b"{"))})
+    found = watched(site, Follower(site), episode, tmp_path / "b", {40: lambda: state.write_bytes(b"{")})
     assert speakers(found) == [OLD]
     assert len(windows(found)) > 20
 
@@ -290,7 +266,7 @@ def test_a_shadow_that_is_dismissed_is_gone_from_the_next_window_on(
     site: Site, bundles: list[Path], episode: Episode, tmp_path: Path
 ) -> None:
     put(site, bundles[1], shadow=True)
-    found = watched(site, Follower(site), episode, tmp_path / "b", {60: lambda: void(dismiss(site.folder))})
+    found = watched(site, Follower(site), episode, tmp_path / "b", {60: lambda: dismiss(site.folder)})
     there = [window["shadow"] is not None for window in windows(found)]
     assert there == [True] * there.count(True) + [False] * there.count(False)
     assert 5 < there.count(True) < len(there) - 5

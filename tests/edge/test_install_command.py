@@ -58,31 +58,86 @@ def test_a_disk_that_is_really_full_leaves_what_was_installed(
     assert found[-2].startswith("gbt-realistic-000000000000")
 
 
-@pytest.mark.parametrize(
+FAULTS = pytest.mark.parametrize(
     ("fault", "message"),
     [
         ("CRASH", "its self-test died of SIGABRT"),
         ("CRASH_ON_LOAD", "its self-test died of SIGABRT"),
+        ("EXIT", "its self-test ended its process with status 0"),
         ("HANG", "its self-test hangs for 1 s"),
     ],
 )
-def test_a_library_that_crashes_or_hangs_is_refused_by_the_command_and_what_ran_stays(
-    site: Site, bundles: list[Path], signing_key: Path, fault: str, message: str
-) -> None:
-    before = put(site, bundles[0])
-    script = "import sys; from edge.deploy import apart; apart.HANGS_S = 1; from edge.cli import main; sys.exit(main())"
-    where = ["--state", str(site.folder), "--trust", str(signing_key.parent)]
-    done = subprocess.run(
-        [sys.executable, "-c", script, "install", str(bundles[1]), *where],
+
+
+def faulty(site: Site, which: int, fault: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`edge` as a process of its own, on a machine where one library misbehaves."""
+    script = (
+        "import sys; from edge.deploy import apart; apart.OPENING_HANGS_S = 1; "
+        "from edge.cli import main; sys.exit(main())"
+    )
+    where = ["--state", str(site.folder), "--trust", str(site.trust_folder)]
+    return subprocess.run(
+        [sys.executable, "-c", script, *arguments, *where],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, f"PW1_{fault}": "1"},
+        env={**os.environ, f"PW{which}_{fault}": "1"},
     )
+
+
+@FAULTS
+def test_a_library_that_crashes_or_hangs_is_refused_by_the_command_and_what_ran_stays(
+    site: Site, bundles: list[Path], fault: str, message: str
+) -> None:
+    before = put(site, bundles[0])
+    done = faulty(site, 1, fault, "install", str(bundles[1]))
     assert done.returncode == 2
     assert f"edge: bundle gbt-realistic-000000000001: {message}; expected its golden vectors to come out" in done.stderr
     assert read_deployment(site.folder) == before
     assert files(site) == before.files
+
+
+@FAULTS
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_library_that_crashes_or_hangs_fails_its_self_test_in_one_line(
+    site: Site, bundles: list[Path], fault: str, message: str, installed: bool
+) -> None:
+    put(site, bundles[1])
+    done = faulty(site, 1, fault, "self-test", *([] if installed else [str(bundles[1])]))
+    where = "bundle gbt-realistic-000000000001" if installed else bundles[1]
+    assert done.stderr == f"edge: {where}: {message}; expected its golden vectors to come out; build it again\n"
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+@FAULTS
+@pytest.mark.parametrize(("role", "which"), [("current", 1), ("previous", 0), ("shadow", 2)])
+def test_a_library_that_crashes_or_hangs_cannot_run_says_the_status_and_shows_the_others(
+    site: Site, bundles: list[Path], fault: str, message: str, role: str, which: int
+) -> None:
+    put(site, bundles[0])
+    put(site, bundles[1])
+    before = put(site, bundles[2], shadow=True)
+    done = faulty(site, which, fault, "status")
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    name = f"gbt-realistic-{which:012x}"
+    assert lines.pop(role).split(maxsplit=1)[1] == (
+        f"{name}  CANNOT RUN: bundle {name}: {message}; expected its golden vectors to come out; build it again"
+    )
+    assert len(lines) == 2
+    assert all("through treelite-native, signed by test" in line for line in lines.values())
+    assert (done.returncode, done.stderr) == (1, "")
+    assert read_deployment(site.folder) == before
+
+
+def test_the_status_for_programs_says_which_library_crashes(site: Site, bundles: list[Path]) -> None:
+    put(site, bundles[0])
+    put(site, bundles[1])
+    done = faulty(site, 0, "CRASH", "status", "--json")
+    found = json.loads(done.stdout)
+    assert found["current"]["fault"] is None
+    assert found["previous"]["runtime"] is None
+    assert "its self-test died of SIGABRT" in found["previous"]["fault"]
+    assert done.returncode == 1
 
 
 def test_the_verbs_say_what_they_did(

@@ -12,6 +12,8 @@ import pytest
 
 from contracts.errors import BundleError, MissingError, UntrustedKeyError
 from contracts.features import FeatureSchema
+from edge import agent
+from edge.deploy import apart
 from edge.deploy.deployment import Deployment, bundle_path, read_deployment
 from edge.deploy.follow import Follower
 from edge.deploy.trial import MISSES, STARTS, WINDOWS, Trial, begin
@@ -163,7 +165,7 @@ from edge.health import Health
 from edge.outbox import opened
 from edge.replay import replay
 from tests.recordings import ONE
-agent.HANGS_S = trial.HANGS_S = 1
+agent.WINDOW_HANGS_S = trial.OPENING_HANGS_S = 1
 schema = feature_schema()
 folder = Path(sys.argv[1])
 models = Follower(Site(folder=folder, schema=schema, trust_folder=Path(sys.argv[2])))
@@ -194,3 +196,14 @@ def test_agents_that_a_new_library_crashes_or_hangs_return_to_the_last_good_one(
     assert done.stdout.strip() == OLD
     assert f"bundle {NEW} is given up for {OLD}: ended {STARTS} times" in done.stderr
     assert current(site) == (OLD, True)
+
+
+def test_the_manual_says_how_long_and_how_often_as_the_code_does() -> None:
+    manual = " ".join((Path(__file__).parents[2] / "docs" / "deploy.md").read_text().split())
+    assert f"hangs when opening it takes longer than {apart.OPENING_HANGS_S:.0f} s" in manual
+    assert f"does not answer within {apart.OPENING_HANGS_S:.0f} s" in manual
+    assert f"or one window longer than {agent.WINDOW_HANGS_S:.0f} s" in manual
+    words = {3: "three"}
+    assert f"A new bundle is proven by {words[WINDOWS]} windows on time" in manual
+    assert f"when {words[STARTS]} agents were ended with it in hand" in manual
+    assert f"when {words[MISSES]} windows in a row" in manual
