@@ -45,6 +45,8 @@ def begin(site: Site) -> tuple[Active, Installed]:
     Raises `MissingError` if nothing is installed, and as `activate` does if no bundle is left, or for a proven one that
     may run again as soon as its agent is started rightly (with the trust folder that knows its maker, say).
     """
+    if read_deployment(site.folder) == Deployment():
+        raise _nothing(site)
     with changing(site.folder) as state:
         state = _without_suspect(site, state)
         current, previous = state.current, state.previous
@@ -53,10 +55,14 @@ def begin(site: Site) -> tuple[Active, Installed]:
             _give_up(site, state, f"ended {current.starts} times before it had run {WINDOWS} windows")
     begun = successor(site, None)
     if begun is None:
-        raise MissingError(
-            site.folder, "no bundle is installed", expected="one", remedy="edge install BUNDLE, or --bundle B"
-        )
+        raise _nothing(site)
     return begun
+
+
+def _nothing(site: Site) -> MissingError:
+    return MissingError(
+        site.folder, "no bundle is installed", expected="one", remedy="edge install BUNDLE, or --bundle B"
+    )
 
 
 def successor(site: Site, in_hand: Active | None) -> tuple[Active, Installed] | None:

@@ -119,17 +119,13 @@ def rollback(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
 
     Raises `ConfigError` if there is none, `BusyError`, and as `activate` does.
     """
+    _require_previous(site.folder)
     with deciding(site.folder):
-        seen = read_deployment(site.folder)
-        if seen.previous is None:
-            raise ConfigError(
-                site.folder, "no previous bundle", expected="one to return to", remedy="install one with edge install"
-            )
-        previous = seen.previous
+        previous = _require_previous(site.folder)
         first(f"bundle {previous.name}", lambda: site.active(previous))
         active = site.active(previous)  # not while agents wait for the state
         with changing(site.folder) as before:
-            _require_same(site.folder, seen.previous, before.previous)
+            _require_same(site.folder, previous, before.previous)
             state = msgspec.structs.replace(before, current=before.previous, previous=before.current, returned=None)
             write_deployment(site.folder, state)
     return active, state
@@ -137,20 +133,33 @@ def rollback(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
 
 def promote(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
     """Make the shadow the current bundle. Raises `ConfigError` if there is none, and as `rollback` does."""
+    _require_shadow(site.folder)
     with deciding(site.folder):
-        seen = read_deployment(site.folder)
-        if seen.shadow is None:
-            raise ConfigError(
-                site.folder, "no shadow", expected="one", remedy="install one with edge install BUNDLE --shadow"
-            )
-        shadow = seen.shadow
+        shadow = _require_shadow(site.folder)
         first(f"bundle {shadow.name}", lambda: site.active(shadow))
         active = site.active(shadow)
         with changing(site.folder) as before:
-            _require_same(site.folder, seen.shadow, before.shadow)
-            state = _with_current(before, msgspec.structs.replace(seen.shadow, starts=0, proven=False))
+            _require_same(site.folder, shadow, before.shadow)
+            state = _with_current(before, msgspec.structs.replace(shadow, starts=0, proven=False))
             write_deployment(site.folder, state)
     return active, state
+
+
+def _require_previous(folder: Path) -> Installed:
+    """Also asked before any lock: a refusal makes no folder."""
+    previous = read_deployment(folder).previous
+    if previous is None:
+        raise ConfigError(
+            folder, "no previous bundle", expected="one to return to", remedy="install one with edge install"
+        )
+    return previous
+
+
+def _require_shadow(folder: Path) -> Installed:
+    shadow = read_deployment(folder).shadow
+    if shadow is None:
+        raise ConfigError(folder, "no shadow", expected="one", remedy="install one with edge install BUNDLE --shadow")
+    return shadow
 
 
 def _require_same(folder: Path, seen: Installed, now: Installed | None) -> None:
@@ -162,9 +171,9 @@ def _require_same(folder: Path, seen: Installed, now: Installed | None) -> None:
 
 def dismiss(folder: Path) -> Deployment:
     """End the shadow. Raises `ConfigError` if there is none."""
+    _require_shadow(folder)
     with deciding(folder), changing(folder) as before:
-        if before.shadow is None:
-            raise ConfigError(folder, "no shadow", expected="one", remedy="there is nothing to dismiss")
+        _require_shadow(folder)
         state = msgspec.structs.replace(before, shadow=None)
         write_deployment(folder, state)
     return state
