@@ -119,7 +119,8 @@ def rollback(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
 
     Raises `ConfigError` if there is none, `BusyError`, and as `activate` does.
     """
-    _require_previous(site.folder)
+    if not site.folder.exists():  # a refusal makes none
+        _require_previous(site.folder)
     with deciding(site.folder):
         previous = _require_previous(site.folder)
         first(f"bundle {previous.name}", lambda: site.active(previous))
@@ -133,7 +134,8 @@ def rollback(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
 
 def promote(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
     """Make the shadow the current bundle. Raises `ConfigError` if there is none, and as `rollback` does."""
-    _require_shadow(site.folder)
+    if not site.folder.exists():  # a refusal makes none
+        _require_shadow(site.folder)
     with deciding(site.folder):
         shadow = _require_shadow(site.folder)
         first(f"bundle {shadow.name}", lambda: site.active(shadow))
@@ -146,7 +148,6 @@ def promote(site: Site, first: First = _nothing) -> tuple[Active, Deployment]:
 
 
 def _require_previous(folder: Path) -> Installed:
-    """Also asked before any lock: a refusal makes no folder."""
     previous = read_deployment(folder).previous
     if previous is None:
         raise ConfigError(
@@ -171,7 +172,8 @@ def _require_same(folder: Path, seen: Installed, now: Installed | None) -> None:
 
 def dismiss(folder: Path) -> Deployment:
     """End the shadow. Raises `ConfigError` if there is none."""
-    _require_shadow(folder)
+    if not folder.exists():  # a refusal makes none
+        _require_shadow(folder)
     with deciding(folder), changing(folder) as before:
         _require_shadow(folder)
         state = msgspec.structs.replace(before, shadow=None)
