@@ -12,7 +12,7 @@ from contracts.phases import SOURCES, Source
 from trainer.corpus.gates import SourceFacts
 from trainer.corpus.reasons import Reason, Verdict, worst
 
-VALIDATOR_VERSION = 2
+VALIDATOR_VERSION = 3
 """Raised by hand whenever the same episode would get another verdict: the sweep then reads everything again."""
 
 
