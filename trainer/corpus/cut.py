@@ -91,8 +91,8 @@ def _kept(path: Path, task: Task, schema: FeatureSchema) -> str | None:
 def extract_episode(folder: Path, extractor: Extractor, wanted: Input) -> WindowTable:
     """All labelled windows of one episode that the sweep found usable.
 
-    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, and `DatasetError` if it has changed
-    since the sweep.
+    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, `ClockError`, and `DatasetError` if it
+    has changed since the sweep.
     """
     schema = extractor.schema
     manifest, found = read_manifest_and_digest(folder)
