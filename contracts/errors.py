@@ -4,11 +4,12 @@
     ├── MissingError                a file, folder or source that should be there is not
     │   └── UnreadableError         it is there, and cannot be opened: no permission, a link, no regular file
     ├── TornError                   a file that cannot be read to its end: truncated, not zstd
-    │   └── BoundError              too large a file, expansion or line to be an honest one
+    │   └── BoundError              too large a file, expansion, window or line to be an honest one
     ├── DigestError                 the bytes are not the bytes that were promised
     ├── RowError                    a row or document that breaks its schema
     │   └── CountError              more or fewer rows than were promised
     ├── LabelError                  labels out of order or outside their episode
+    ├── ClockError                  the wall clock was wrong, or was set, while it was recorded
     ├── SchemaMismatchError         made for another feature schema than this program speaks
     ├── DatasetError                a dataset, split or checkpoint that cannot be used
     ├── BundleError                 a bundle that is not what it must be
@@ -65,7 +66,7 @@ class UnreadableError(MissingError):
 
 
 class BoundError(TornError):
-    """Larger than any honest file, expansion or line."""
+    """Larger than any honest file, expansion, window or line."""
 
 
 class DigestError(PhasewatchError):
@@ -82,6 +83,10 @@ class CountError(RowError):
 
 class LabelError(PhasewatchError):
     """Labels out of order or outside their episode."""
+
+
+class ClockError(PhasewatchError):
+    """The wall clock was wrong, or was set, while it was recorded."""
 
 
 class SchemaMismatchError(PhasewatchError):

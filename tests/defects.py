@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import Any
 import msgspec
 
 from contracts.telemetry.storage import compress, sha256
-from tests.recordings import edit_lines, edit_manifest, edit_row
+from tests.recordings import edit_lines, edit_manifest, edit_row, expand
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Row = dict[str, Any]
 SECOND = 1_000_000_000
@@ -87,6 +93,13 @@ def _outside_name(folder: Path) -> None:
     edit_manifest(folder, change)
 
 
+def _file_twice(folder: Path) -> None:
+    """With two digests: most readers would take the last one, in silence."""
+    path = folder / "episode.json"
+    entry = json.dumps({"qmp.jsonl.zst": {"sha256": "0" * 64, "bytes": 1, "rows": 1}})
+    path.write_text(path.read_text().replace('"files": {', f'"files": {entry[:-1]},', 1))
+
+
 def _text(folder: Path, old: bytes, new: bytes, stem: str = "qmp") -> None:
     """Replace text in the seventh line of a file."""
 
@@ -103,6 +116,19 @@ def _long_line(folder: Path) -> None:
 
 def _bomb(folder: Path) -> None:
     _stored(folder, "qmp.jsonl.zst", compress(b"\n" * (300 << 20)), 1)
+
+
+def _framed(folder: Path, **options: Any) -> None:
+    """The same rows as zstd of another kind."""
+    compressor = zstd.ZstdCompressor(**options)
+    path = folder / "qmp.jsonl.zst"
+    rows = expand(path.read_bytes(), path)
+    _stored(folder, path.name, compressor.compress(rows) + compressor.flush(), rows.count(b"\n"))
+
+
+def _dictionary(folder: Path) -> None:
+    path = folder / "qmp.jsonl.zst"
+    _framed(folder, zstd_dict=zstd.train_dict(expand(path.read_bytes(), path).splitlines(), 4000))
 
 
 def _every(stem: str, keep: Callable[[int], bool]) -> Callable[[Path], None]:
@@ -124,6 +150,20 @@ def _wall_set(folder: Path) -> None:
         return [{**r, "t_wall_ns": r["t_wall_ns"] + (i >= 100) * SECOND // 2} for i, r in enumerate(rows)]
 
     _rows(folder, "qmp", change)
+
+
+def _set_back(folder: Path) -> None:
+    """The host's clock, by 30 s, a second before the third label."""
+    path = folder / "labels.jsonl.zst"
+    moment = msgspec.json.decode(expand(path.read_bytes(), path).splitlines()[2])["t_wall_ns"] - SECOND
+
+    def change(rows: list[Row]) -> list[Row]:
+        names = [name for name in rows[0] if name.endswith("_wall_ns") and name != "g_wall_ns"]
+        return [{**r, **{n: r[n] - (r["t_wall_ns"] >= moment) * 30 * SECOND for n in names}} for r in rows]
+
+    for stem in ("proc", "qmp", "guest", "netflow", "labels"):
+        _rows(folder, stem, change)
+    edit_manifest(folder, lambda manifest: manifest.update(ended_wall_ns=manifest["ended_wall_ns"] - 30 * SECOND))
 
 
 def _stray(folder: Path) -> None:
@@ -209,13 +249,21 @@ DEFECTS: dict[str, Defect] = {
     "file a folder": _is("errored", _folder, "file-unreadable"),
     "torn zstd": _is("errored", _torn, "file-torn"),
     "no zstd": _is("errored", lambda f: _stored(f, "qmp.jsonl.zst", b"hello", 1), "file-torn"),
+    "zstd with a dictionary": _is("errored", _dictionary, "file-torn"),
     "manifest no JSON": _is("rejected", _no_json, "manifest-invalid"),
     "file name outside": _is("rejected", _outside_name, "manifest-invalid"),
     "negative start": _is(
         "rejected", lambda f: edit_manifest(f, lambda m: m.update(started_wall_ns=-1)), "manifest-invalid"
     ),
     "end before start": _is(
-        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=1)), "manifest-invalid"
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=1)), "clock-wrong"
+    ),
+    "start in 1970": _is(
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(started_wall_ns=5 * SECOND)), "clock-wrong"
+    ),
+    "an episode of decades": _is(
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=m["started_wall_ns"] * 2)),
+        "manifest-invalid",
     ),
     "wrong folder": _is("rejected", lambda f: edit_manifest(f, lambda m: m.update(host_id="elsewhere")), "misplaced"),
     "file gone": _is("rejected", lambda f: (f / "qmp.jsonl.zst").unlink(), "file-missing"),
@@ -226,11 +274,22 @@ DEFECTS: dict[str, Defect] = {
     "no UTF-8": _is("rejected", lambda f: _text(f, b'"status":"', b'"status":"\xff'), "row-invalid"),
     "half a row": _is("rejected", lambda f: _text(f, b"}", b""), "row-invalid"),
     "deep nesting": _is("rejected", lambda f: _text(f, b'"poll_ns":', b'"x":' + b"[" * 5000 + b',"p":'), "row-invalid"),
+    "field twice": _is("rejected", lambda f: _text(f, b"{", b'{"poll_ns":7,'), "row-invalid"),
+    "two rows on a line": _is(
+        "rejected", lambda f: edit_lines(f, "qmp", lambda lines: [*lines[:6], lines[6] + lines[7], b"", *lines[8:]]),
+        "row-invalid",
+    ),
+    "two files of one source": _is(
+        "rejected", _files(lambda files: files.update({"qmp.jsonl": files["qmp.jsonl.zst"]})), "manifest-invalid"
+    ),
+    "file twice in the manifest": _is("rejected", _file_twice, "manifest-invalid"),
     "row count": _is(
         "rejected", _files(lambda files: files["proc.jsonl.zst"].update(rows=files["proc.jsonl.zst"]["rows"] + 1)),
         "row-count",
     ),
     "bomb": _is("rejected", _bomb, "bound"),
+    "frames without rows": _is("rejected", lambda f: _stored(f, "qmp.jsonl.zst", compress(b"") * 1000, 1), "bound"),
+    "a long window": _is("rejected", lambda f: _framed(f, options={zstd.CompressionParameter.window_log: 31}), "bound"),
     "endless line": _is("rejected", _long_line, "bound"),
     "a billion rows": _is("rejected", _files(lambda files: files["qmp.jsonl.zst"].update(rows=10**9)), "bound"),
     "sizes past all bounds": _is(
@@ -239,7 +298,8 @@ DEFECTS: dict[str, Defect] = {
     "labels without end": _is("rejected", _many_labels, "bound"),
     "labels' clock back": _is("rejected", _label(lambda row: row.update(t_mono_ns=1)), "clock-backwards"),
     "no labels": _is("rejected", _files(lambda files: files.pop("labels.jsonl.zst")), "labels-missing"),
-    "label outside": _is("rejected", _label(lambda row: row.update(t_wall_ns=1)), "labels-invalid"),
+    "label outside": _is("rejected", _label(lambda row: row.update(t_wall_ns=1, t_mono_ns=1)), "labels-invalid"),
+    "clock set back": _is("rejected", _set_back, "clock-wrong", "clock-step"),
     "labels not in order": _is("rejected", lambda f: edit_lines(f, "labels", lambda x: [x[0], x[2], x[1]]),
                                "labels-invalid"),
     "unknown phase": _is("rejected", _label(lambda row: row.update(phase="asleep")), "phase-unknown"),

@@ -14,7 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.errors import DigestError, LabelError, MissingError, PhasewatchError, RowError, StorageError, TornError
+from contracts.errors import (
+    ClockError,
+    DigestError,
+    LabelError,
+    MissingError,
+    PhasewatchError,
+    RowError,
+    StorageError,
+    TornError,
+)
 from contracts.phases import SOURCES
 from contracts.telemetry import storage
 from contracts.telemetry.episode import Episode, find_episodes, read_episode, write_episode
@@ -65,6 +74,8 @@ def _fitting(folder: Path, name: str, data: bytes) -> None:
     entry = {"sha256": storage.sha256(data), "bytes": len(data), "rows": 1}
     edit_manifest(folder, lambda manifest: manifest["files"].update({name: entry}))
 
+
+_ENTRY = json.dumps({"sha256": "0" * 64, "bytes": 1, "rows": 1})
 
 SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "torn, and the manifest knows better": (
@@ -149,9 +160,15 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
         r"labels\.jsonl\.zst:3: armed at \d+, not after the label before it; expected labels in order of time",
     ),
     "a label outside": (
-        lambda e: edit_row(e, "labels", 4, lambda row: row.update(t_wall_ns=1)),
+        lambda e: edit_row(e, "labels", 0, lambda row: row.update(t_wall_ns=1)),
         LabelError,
-        r"labels\.jsonl\.zst:5: dormant at 1, outside the episode",
+        r"labels\.jsonl\.zst:1: clean at 1, outside the episode",
+    ),
+    "a clock that was set back": (
+        lambda e: edit_row(e, "labels", 4, lambda row: row.update(t_wall_ns=row["t_wall_ns"] - 60_000_000_000)),
+        ClockError,
+        r"labels\.jsonl\.zst:5: dormant: the wall clock was set back by 60\.000 s since the label before it; expected "
+        r"a clock that was set before recording began; wait for the clock to be set, then record it again",
     ),
     "an unknown phase": (
         lambda e: edit_row(e, "labels", 0, lambda row: row.update(phase="napping")),
@@ -191,17 +208,67 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "an episode of a century": (
         lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=2**62)),
         RowError,
-        r"episode\.json: an episode of \d+ days; expected 31 at most",
+        r"episode\.json: an episode of \d+ days; expected 31 at most; split it, or, if it was shorter, wait for",
     ),
     "too many frames": (
         lambda e: _fitting(e, "qmp.jsonl.zst", compress(b"") * 100),
         TornError,
-        r"qmp\.jsonl\.zst: over 64 zstd frames",
+        r"qmp\.jsonl\.zst: 65 zstd frames in 0 bytes of rows; expected a row in a frame at least",
     ),
     "an end before its start": (
         lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=1)),
+        ClockError,
+        r"episode\.json: ends \d+\.\d{3} s before it starts",
+    ),
+    "an end at its start": (
+        lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=m["started_wall_ns"])),
         RowError,
-        r"episode\.json: ended_wall_ns not after started_wall_ns",
+        r"episode\.json: ended_wall_ns equal to started_wall_ns; expected a later end",
+    ),
+    "a start in 1970": (
+        lambda e: edit_manifest(e, lambda m: m.update(started_wall_ns=5_000_000_000)),
+        ClockError,
+        r"episode\.json: starts at 1970-01-01T00:00:05Z and lasts \d+ days",
+    ),
+    "two files of one source": (
+        lambda e: edit_manifest(e, lambda m: m["files"].update({"qmp.jsonl": json.loads(_ENTRY)})),
+        RowError,
+        r"episode\.json: both qmp\.jsonl\.zst and qmp\.jsonl; expected one file of qmp; record",
+    ),
+    "two files of labels": (
+        lambda e: edit_manifest(e, lambda m: m["files"].update({"labels.jsonl": m["files"]["labels.jsonl.zst"]})),
+        RowError,
+        r"episode\.json: both labels\.jsonl\.zst and labels\.jsonl; expected one file of labels",
+    ),
+    "a key of the manifest twice": (
+        lambda e: _replaced(e / "episode.json", '"guest_id"', '"profile": "io-walk", "guest_id"'),
+        RowError,
+        r"episode\.json: `profile` twice; expected each key once; record",
+    ),
+    "a file of the manifest twice": (
+        lambda e: _replaced(e / "episode.json", '"files": {', f'"files": {{"qmp.jsonl.zst": {_ENTRY},'),
+        RowError,
+        r"episode\.json: `qmp\.jsonl\.zst` twice; expected each key once",
+    ),
+    "a file's size twice": (
+        lambda e: _replaced(e / "episode.json", '"bytes":', '"bytes": 1, "bytes":'),
+        RowError,
+        r"episode\.json: `bytes` twice; expected each key once",
+    ),
+    "a note of the host twice": (
+        lambda e: _replaced(e / "episode.json", '"machine":', '"kernel": {}, "machine":'),
+        RowError,
+        r"episode\.json: `kernel` twice; expected each key once",
+    ),
+    "a field of a row twice": (
+        lambda e: edit_lines(e, "qmp", lambda x: [*x[:6], x[6].replace(b"{", b'{"wr_bytes":1,'), *x[7:]]),
+        RowError,
+        r"qmp\.jsonl\.zst:7: `wr_bytes` twice; expected a row of qmp",
+    ),
+    "two rows on a line": (
+        lambda e: edit_lines(e, "proc", lambda x: [*x[:6], x[6] + x[7], *x[8:]]),
+        RowError,
+        r"proc\.jsonl\.zst:7: JSON is malformed: trailing characters .*; expected a row of proc",
     ),
     "bad JSON": (
         lambda e: _write(e / "episode.json", "{"),
@@ -213,6 +280,12 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def _replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("spoil", SPOILS)

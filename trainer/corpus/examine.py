@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.errors import (
     BoundError,
+    ClockError,
     CountError,
     DigestError,
     LabelError,
@@ -22,7 +23,7 @@ from contracts.errors import (
 from contracts.features import SECOND, feature_schema
 from contracts.phases import SOURCES, Source
 from contracts.telemetry.episode import check_count, check_labels, read_manifest_and_digest
-from contracts.telemetry.lines import REDO, row_batches, stored_bytes
+from contracts.telemetry.lines import REDO
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow
 from contracts.telemetry.storage import sha256
@@ -41,6 +42,7 @@ from trainer.corpus.gates import (
     too_many,
 )
 from trainer.corpus.reasons import Reason, brief, worst
+from trainer.corpus.rows import batches_of
 
 
 @dataclass
@@ -71,6 +73,8 @@ def _examined(folder: Path, mark: str) -> Finding:
         return without_manifest(folder, mark, Reason("manifest-unreadable", "", brief(error.found)))
     except MissingError as error:
         return without_manifest(folder, mark, Reason("manifest-missing", "", brief(error.found)))
+    except ClockError as error:
+        return without_manifest(folder, mark, Reason("clock-wrong", "", brief(error.found)))
     except PhasewatchError as error:
         return without_manifest(folder, mark, Reason("manifest-invalid", "", brief(error.found)))
 
@@ -131,7 +135,7 @@ def _read_one(folder: Path, stem: str, recording: Recording) -> None:
     if name is None:
         return
     path, entry = folder / name, manifest.files[name]
-    batches = row_batches(stored_bytes(path, entry), stem, path)
+    batches = batches_of(path, entry, stem)
     if stem == "labels":
         labels: list[LabelRow] = []
         for batch in batches:
@@ -213,6 +217,7 @@ def _code_of(error: PhasewatchError, stem: str) -> str:
         TornError: "file-torn",
         DigestError: "digest-mismatch",
         LabelError: "labels-invalid",
+        ClockError: "clock-wrong",
         RowError: "row-invalid",
     }
     return next((code for kind, code in codes.items() if isinstance(error, kind)), "failed")

@@ -54,7 +54,8 @@ KINDS: dict[str, Kind] = {
     ),
     "file-torn": Kind(
         "errored",
-        "A compressed file has the promised digest and still ends too early, or is no zstd.",
+        "A compressed file has the promised digest and still ends too early, is damaged, is no zstd, or needs a "
+        "dictionary.",
         "guest.jsonl.zst: ends in the middle of a zstd frame after 131072 bytes of rows",
     ),
     "worker-lost": Kind(
@@ -66,8 +67,8 @@ KINDS: dict[str, Kind] = {
     # read, and not to be used
     "manifest-invalid": Kind(
         "rejected",
-        "`episode.json` breaks its schema: no JSON, a field missing, times the wrong way round, or a file name that "
-        "is none of ours (so none leaves the folder).",
+        "`episode.json` breaks its schema: no JSON, a field missing or there twice, over 31 days from its start to its "
+        "end, two files of one source, or a file name that is none of ours (so none leaves the folder).",
         "Object missing required field `profile`",
     ),
     "misplaced": Kind(
@@ -93,8 +94,8 @@ KINDS: dict[str, Kind] = {
     ),
     "row-invalid": Kind(
         "rejected",
-        "A row breaks its schema: no JSON, no UTF-8, a field missing or unknown, a number that is negative, "
-        "fractional, NaN or too large.",
+        "A row breaks its schema: no JSON, no UTF-8, a field missing, unknown or there twice, a number that is "
+        "negative, fractional, NaN or too large; or there are two rows on one line.",
         "qmp.jsonl.zst:7: Expected `int | null`, got `float` - at `$.rd_bytes`",
     ),
     "row-count": Kind(
@@ -104,8 +105,9 @@ KINDS: dict[str, Kind] = {
     ),
     "bound": Kind(
         "rejected",
-        "Larger than any honest recording: a file over 256 MiB, a compression ratio over 1000, a row over 64 KiB, "
-        "over 1000 labels, over 20,000 windows, or rows by the thousand per second.",
+        "Larger than any honest recording: a file over 256 MiB, or over 1 GiB when expanded, a compression ratio over "
+        "1000, more than 64 zstd frames with less than 64 bytes of rows in each, a zstd window over 128 MiB, a row "
+        "over 64 KiB, over 1000 labels, over 20,000 windows, or rows by the thousand per second.",
         "netflow.jsonl.zst:1: over 65536 bytes",
     ),
     "labels-missing": Kind("rejected", "Nobody said which phase it was when.", "no labels file"),
@@ -113,6 +115,14 @@ KINDS: dict[str, Kind] = {
         "rejected",
         "Labels that are not in order of time, or lie outside the episode.",
         "labels.jsonl.zst:3: infecting at 1760000090, not after the label before it",
+    ),
+    "clock-wrong": Kind(
+        "rejected",
+        "The wall clock was wrong when the recording began, or was set while it was made: the episode ends before it "
+        "starts, or starts before the year 2000 and lasts for over 31 days; or a label is not after the one before it, "
+        "or not inside the episode, though by the monotonic clock it is. Wait for the clock to be set (by NTP, say), "
+        "then record it again.",
+        "labels.jsonl.zst:3: infecting: the wall clock was set back by 30.000 s since the label before it",
     ),
     "phase-unknown": Kind(
         "rejected",
