@@ -4,7 +4,7 @@
     ├── MissingError                a file, folder or source that should be there is not
     │   └── UnreadableError         it is there, and cannot be opened: no permission, a link, no regular file
     ├── TornError                   a file that cannot be read to its end: truncated, not zstd
-    │   └── BoundError              too large a file, expansion or line to be an honest one
+    │   └── BoundError              too large a file, expansion, window or line to be an honest one
     ├── DigestError                 the bytes are not the bytes that were promised
     ├── RowError                    a row or document that breaks its schema
     │   └── CountError              more or fewer rows than were promised
@@ -65,7 +65,7 @@ class UnreadableError(MissingError):
 
 
 class BoundError(TornError):
-    """Larger than any honest file, expansion or line."""
+    """Larger than any honest file, expansion, window or line."""
 
 
 class DigestError(PhasewatchError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,12 @@ from typing import Any
 import msgspec
 
 from contracts.telemetry.storage import compress, sha256
-from tests.recordings import edit_lines, edit_manifest, edit_row
+from tests.recordings import edit_lines, edit_manifest, edit_row, expand
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 Row = dict[str, Any]
 SECOND = 1_000_000_000
@@ -103,6 +109,19 @@ def _long_line(folder: Path) -> None:
 
 def _bomb(folder: Path) -> None:
     _stored(folder, "qmp.jsonl.zst", compress(b"\n" * (300 << 20)), 1)
+
+
+def _framed(folder: Path, **options: Any) -> None:
+    """The same rows as zstd of another kind."""
+    compressor = zstd.ZstdCompressor(**options)
+    path = folder / "qmp.jsonl.zst"
+    rows = expand(path.read_bytes(), path)
+    _stored(folder, path.name, compressor.compress(rows) + compressor.flush(), rows.count(b"\n"))
+
+
+def _dictionary(folder: Path) -> None:
+    path = folder / "qmp.jsonl.zst"
+    _framed(folder, zstd_dict=zstd.train_dict(expand(path.read_bytes(), path).splitlines(), 4000))
 
 
 def _every(stem: str, keep: Callable[[int], bool]) -> Callable[[Path], None]:
@@ -209,6 +228,7 @@ DEFECTS: dict[str, Defect] = {
     "file a folder": _is("errored", _folder, "file-unreadable"),
     "torn zstd": _is("errored", _torn, "file-torn"),
     "no zstd": _is("errored", lambda f: _stored(f, "qmp.jsonl.zst", b"hello", 1), "file-torn"),
+    "zstd with a dictionary": _is("errored", _dictionary, "file-torn"),
     "manifest no JSON": _is("rejected", _no_json, "manifest-invalid"),
     "file name outside": _is("rejected", _outside_name, "manifest-invalid"),
     "negative start": _is(
@@ -231,6 +251,8 @@ DEFECTS: dict[str, Defect] = {
         "row-count",
     ),
     "bomb": _is("rejected", _bomb, "bound"),
+    "frames without rows": _is("rejected", lambda f: _stored(f, "qmp.jsonl.zst", compress(b"") * 1000, 1), "bound"),
+    "a long window": _is("rejected", lambda f: _framed(f, options={zstd.CompressionParameter.window_log: 31}), "bound"),
     "endless line": _is("rejected", _long_line, "bound"),
     "a billion rows": _is("rejected", _files(lambda files: files["qmp.jsonl.zst"].update(rows=10**9)), "bound"),
     "sizes past all bounds": _is(

@@ -196,7 +196,7 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "too many frames": (
         lambda e: _fitting(e, "qmp.jsonl.zst", compress(b"") * 100),
         TornError,
-        r"qmp\.jsonl\.zst: over 64 zstd frames",
+        r"qmp\.jsonl\.zst: 65 zstd frames in 0 bytes of rows; expected a row in a frame at least",
     ),
     "an end before its start": (
         lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=1)),

@@ -98,13 +98,6 @@ def test_a_bomb_is_refused_before_it_goes_off() -> None:
     assert peak < 8 << 20
 
 
-def test_frames_one_after_the_other_are_one_file_up_to_a_bound() -> None:
-    first, second = QMP[: len(QMP) // 2], QMP[len(QMP) // 2 :]
-    assert read(compress(first) + compress(second), name="qmp.jsonl.zst") == read(QMP)
-    with pytest.raises(BoundError, match="over 64 zstd frames"):
-        read(compress(b"\n") * 65, name="qmp.jsonl.zst")
-
-
 @given(st.integers(1, 1000))
 def test_a_frame_that_ends_early_is_torn(cut: int) -> None:
     data = compress(QMP)

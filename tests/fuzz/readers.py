@@ -95,6 +95,9 @@ def write_seeds(folder: Path) -> None:
     (folder / "zstd-two-frames").write_bytes(bytes([5]) + compress(b"\n") * 2)
     (folder / "zstd-bomb").write_bytes(bytes([5]) + compress(b"\n" * (3 << 20)))
     (folder / "zstd-torn").write_bytes(bytes([5]) + compress(b"hello world, this is no row")[:-4])
+    frames = {"window": "28b52ffd00a8", "dictionary": "28b52ffd210700", "skippable": "5e2a4d1802000000ffff"}
+    for name, start in frames.items():
+        (folder / f"zstd-{name}").write_bytes(bytes([5]) + bytes.fromhex(start) + compress(b"\n"))
     (folder / "manifest-nested").write_bytes(manifest + b'{"host":' + b"[" * 3000)
     _write_bundles(folder)
     (folder / "manifest-outside").write_bytes(manifest + b'{"files":{"../x.jsonl":{}}}')

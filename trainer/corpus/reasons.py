@@ -54,7 +54,8 @@ KINDS: dict[str, Kind] = {
     ),
     "file-torn": Kind(
         "errored",
-        "A compressed file has the promised digest and still ends too early, or is no zstd.",
+        "A compressed file has the promised digest and still ends too early, is damaged, is no zstd, or needs a "
+        "dictionary.",
         "guest.jsonl.zst: ends in the middle of a zstd frame after 131072 bytes of rows",
     ),
     "worker-lost": Kind(
@@ -104,8 +105,9 @@ KINDS: dict[str, Kind] = {
     ),
     "bound": Kind(
         "rejected",
-        "Larger than any honest recording: a file over 256 MiB, a compression ratio over 1000, a row over 64 KiB, "
-        "over 1000 labels, over 20,000 windows, or rows by the thousand per second.",
+        "Larger than any honest recording: a file over 256 MiB, or over 1 GiB when expanded, a compression ratio over "
+        "1000, more than 64 zstd frames with less than 64 bytes of rows in each, a zstd window over 128 MiB, a row "
+        "over 64 KiB, over 1000 labels, over 20,000 windows, or rows by the thousand per second.",
         "netflow.jsonl.zst:1: over 65536 bytes",
     ),
     "labels-missing": Kind("rejected", "Nobody said which phase it was when.", "no labels file"),
