@@ -9,6 +9,7 @@
     ├── RowError                    a row or document that breaks its schema
     │   └── CountError              more or fewer rows than were promised
     ├── LabelError                  labels out of order or outside their episode
+    ├── ClockError                  the wall clock was wrong, or was set, while it was recorded
     ├── SchemaMismatchError         made for another feature schema than this program speaks
     ├── DatasetError                a dataset, split or checkpoint that cannot be used
     ├── BundleError                 a bundle that is not what it must be
@@ -82,6 +83,10 @@ class CountError(RowError):
 
 class LabelError(PhasewatchError):
     """Labels out of order or outside their episode."""
+
+
+class ClockError(PhasewatchError):
+    """The wall clock was wrong, or was set, while it was recorded."""
 
 
 class SchemaMismatchError(PhasewatchError):

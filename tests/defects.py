@@ -145,6 +145,20 @@ def _wall_set(folder: Path) -> None:
     _rows(folder, "qmp", change)
 
 
+def _set_back(folder: Path) -> None:
+    """The host's clock, by 30 s, a second before the third label."""
+    path = folder / "labels.jsonl.zst"
+    moment = msgspec.json.decode(expand(path.read_bytes(), path).splitlines()[2])["t_wall_ns"] - SECOND
+
+    def change(rows: list[Row]) -> list[Row]:
+        names = [name for name in rows[0] if name.endswith("_wall_ns") and name != "g_wall_ns"]
+        return [{**r, **{n: r[n] - (r["t_wall_ns"] >= moment) * 30 * SECOND for n in names}} for r in rows]
+
+    for stem in ("proc", "qmp", "guest", "netflow", "labels"):
+        _rows(folder, stem, change)
+    edit_manifest(folder, lambda manifest: manifest.update(ended_wall_ns=manifest["ended_wall_ns"] - 30 * SECOND))
+
+
 def _stray(folder: Path) -> None:
     def change(rows: list[Row]) -> list[Row]:
         return [{**r, "t_wall_ns": r["t_wall_ns"] - (i < 5) * 3600 * SECOND} for i, r in enumerate(rows)]
@@ -235,7 +249,14 @@ DEFECTS: dict[str, Defect] = {
         "rejected", lambda f: edit_manifest(f, lambda m: m.update(started_wall_ns=-1)), "manifest-invalid"
     ),
     "end before start": _is(
-        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=1)), "manifest-invalid"
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=1)), "clock-wrong"
+    ),
+    "start in 1970": _is(
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(started_wall_ns=5 * SECOND)), "clock-wrong"
+    ),
+    "an episode of decades": _is(
+        "rejected", lambda f: edit_manifest(f, lambda m: m.update(ended_wall_ns=m["started_wall_ns"] * 2)),
+        "manifest-invalid",
     ),
     "wrong folder": _is("rejected", lambda f: edit_manifest(f, lambda m: m.update(host_id="elsewhere")), "misplaced"),
     "file gone": _is("rejected", lambda f: (f / "qmp.jsonl.zst").unlink(), "file-missing"),
@@ -261,7 +282,8 @@ DEFECTS: dict[str, Defect] = {
     "labels without end": _is("rejected", _many_labels, "bound"),
     "labels' clock back": _is("rejected", _label(lambda row: row.update(t_mono_ns=1)), "clock-backwards"),
     "no labels": _is("rejected", _files(lambda files: files.pop("labels.jsonl.zst")), "labels-missing"),
-    "label outside": _is("rejected", _label(lambda row: row.update(t_wall_ns=1)), "labels-invalid"),
+    "label outside": _is("rejected", _label(lambda row: row.update(t_wall_ns=1, t_mono_ns=1)), "labels-invalid"),
+    "clock set back": _is("rejected", _set_back, "clock-wrong", "clock-step"),
     "labels not in order": _is("rejected", lambda f: edit_lines(f, "labels", lambda x: [x[0], x[2], x[1]]),
                                "labels-invalid"),
     "unknown phase": _is("rejected", _label(lambda row: row.update(phase="asleep")), "phase-unknown"),

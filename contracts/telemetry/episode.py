@@ -6,20 +6,24 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from contracts.errors import CountError, LabelError, MissingError, RowError
+from contracts.errors import ClockError, CountError, LabelError, MissingError, RowError
 from contracts.phases import SOURCES, Source
 from contracts.telemetry.lines import REDO, row_batches, stored_bytes
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow, Row
 from contracts.telemetry.storage import compress, read_file, sha256, write_file
 
-MAX_SPAN_NS = 31 * 86_400 * 1_000_000_000
+_SECOND = 1_000_000_000
+MAX_SPAN_NS = 31 * 86_400 * _SECOND
+_UNSET_NS = 946_684_800 * _SECOND
+"""The year 2000: a clock that shows less was not set yet."""
 
 _manifest_decoder = msgspec.json.Decoder(Manifest)
 _encoder = msgspec.json.Encoder()
@@ -40,7 +44,10 @@ class Episode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """`episode.json` of one episode. Raises `MissingError`, `UnreadableError`, `BoundError`, `RowError`."""
+    """`episode.json` of one episode.
+
+    Raises `MissingError`, `UnreadableError`, `BoundError`, `RowError`, `ClockError`.
+    """
     return read_manifest_and_digest(folder)[0]
 
 
@@ -52,12 +59,32 @@ def read_manifest_and_digest(folder: Path) -> tuple[Manifest, str]:
         manifest = _manifest_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=REDO) from None
-    if manifest.ended_wall_ns <= manifest.started_wall_ns:
-        raise RowError(path, "ended_wall_ns not after started_wall_ns", expected="a later end", remedy=REDO)
-    if manifest.ended_wall_ns - manifest.started_wall_ns > MAX_SPAN_NS:
-        days = (manifest.ended_wall_ns - manifest.started_wall_ns) / 86_400e9
-        raise RowError(path, f"an episode of {days:.0f} days", expected="31 at most", remedy=REDO)
+    _check_span(manifest, path)
     return manifest, sha256(data)
+
+
+def _check_span(manifest: Manifest, path: Path) -> None:
+    start, span = manifest.started_wall_ns, manifest.ended_wall_ns - manifest.started_wall_ns
+    if span < 0:
+        raise _wrong_clock(path, f"ends {-span / _SECOND:.3f} s before it starts")
+    if span == 0:
+        raise RowError(path, "ended_wall_ns equal to started_wall_ns", expected="a later end", remedy=REDO)
+    if span > MAX_SPAN_NS:
+        days = f"{span / (86_400 * _SECOND):.0f} days"
+        if start < _UNSET_NS:
+            moment = datetime.datetime.fromtimestamp(start // _SECOND, datetime.UTC)
+            raise _wrong_clock(path, f"starts at {moment:%Y-%m-%dT%H:%M:%SZ} and lasts {days}")
+        remedy = "split it, or, if it was shorter, wait for the clock to be set, then record it again"
+        raise RowError(path, f"an episode of {days}", expected="31 at most", remedy=remedy)
+
+
+def _wrong_clock(where: object, found: str) -> ClockError:
+    return ClockError(
+        where,
+        found,
+        expected="a clock that was set before recording began",
+        remedy="wait for the clock to be set, then record it again",
+    )
 
 
 def read_episode(folder: Path, *, allow_missing: bool = False) -> Episode:
@@ -65,7 +92,7 @@ def read_episode(folder: Path, *, allow_missing: bool = False) -> Episode:
 
     `allow_missing` lets an episode pass that lacks a source; its channels are then not observed.
 
-    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`.
+    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, `ClockError`.
     """
     manifest = read_manifest(folder)
     if not allow_missing:
@@ -104,26 +131,40 @@ def check_count(path: Path, rows: int, entry: FileEntry) -> None:
 
 
 def check_labels(labels: Sequence[LabelRow], manifest: Manifest, path: Path) -> None:
-    """Labels lie inside their episode, one after the other. Raises `LabelError`."""
+    """Labels lie inside their episode, one after the other.
+
+    Raises `LabelError`, or `ClockError` if they would by their monotonic clock: then the wall clock was set.
+    """
     if not labels:
         raise LabelError(path, "no labels", expected="a row at the start of each phase", remedy=REDO)
-    last = manifest.started_wall_ns - 1
+    start, end = manifest.started_wall_ns, manifest.ended_wall_ns
+    before: LabelRow | None = None
     for number, label in enumerate(labels, start=1):
-        if not manifest.started_wall_ns <= label.t_wall_ns < manifest.ended_wall_ns:
+        inside = start <= label.t_wall_ns < end
+        later = before is None or label.t_wall_ns > before.t_wall_ns
+        if before is not None and label.t_mono_ns > before.t_mono_ns:
+            step = label.t_wall_ns - before.t_wall_ns - (label.t_mono_ns - before.t_mono_ns)
+            if not later or (not inside and start <= label.t_wall_ns - step < end):
+                raise _wrong_clock(
+                    f"{path}:{number}",
+                    f"{label.phase}: the wall clock was set {'back' if step < 0 else 'forward'} by "
+                    f"{abs(step) / _SECOND:.3f} s since the label before it",
+                )
+        if not inside:
             raise LabelError(
                 f"{path}:{number}",
                 f"{label.phase} at {label.t_wall_ns}, outside the episode",
-                expected=f"a time from {manifest.started_wall_ns} to {manifest.ended_wall_ns}",
+                expected=f"a time from {start} to {end}",
                 remedy=REDO,
             )
-        if label.t_wall_ns <= last:
+        if not later:
             raise LabelError(
                 f"{path}:{number}",
                 f"{label.phase} at {label.t_wall_ns}, not after the label before it",
                 expected="labels in order of time",
                 remedy=REDO,
             )
-        last = label.t_wall_ns
+        before = label
 
 
 def write_episode(
@@ -136,7 +177,8 @@ def write_episode(
 ) -> Manifest:
     """Write an episode; `episode.json` comes last, so that an interrupted one is never taken for whole.
 
-    `manifest.files` is made anew and the manifest as written is returned. Raises `StorageError`, `LabelError`.
+    `manifest.files` is made anew and the manifest as written is returned. Raises `StorageError`, `LabelError`,
+    `ClockError`.
     """
     if labels:
         check_labels(labels, manifest, folder / "labels.jsonl")

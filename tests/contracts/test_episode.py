@@ -14,7 +14,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.errors import DigestError, LabelError, MissingError, PhasewatchError, RowError, StorageError, TornError
+from contracts.errors import (
+    ClockError,
+    DigestError,
+    LabelError,
+    MissingError,
+    PhasewatchError,
+    RowError,
+    StorageError,
+    TornError,
+)
 from contracts.phases import SOURCES
 from contracts.telemetry import storage
 from contracts.telemetry.episode import Episode, find_episodes, read_episode, write_episode
@@ -149,9 +158,15 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
         r"labels\.jsonl\.zst:3: armed at \d+, not after the label before it; expected labels in order of time",
     ),
     "a label outside": (
-        lambda e: edit_row(e, "labels", 4, lambda row: row.update(t_wall_ns=1)),
+        lambda e: edit_row(e, "labels", 0, lambda row: row.update(t_wall_ns=1)),
         LabelError,
-        r"labels\.jsonl\.zst:5: dormant at 1, outside the episode",
+        r"labels\.jsonl\.zst:1: clean at 1, outside the episode",
+    ),
+    "a clock that was set back": (
+        lambda e: edit_row(e, "labels", 4, lambda row: row.update(t_wall_ns=row["t_wall_ns"] - 60_000_000_000)),
+        ClockError,
+        r"labels\.jsonl\.zst:5: dormant: the wall clock was set back by 60\.000 s since the label before it; expected "
+        r"a clock that was set before recording began; wait for the clock to be set, then record it again",
     ),
     "an unknown phase": (
         lambda e: edit_row(e, "labels", 0, lambda row: row.update(phase="napping")),
@@ -191,7 +206,7 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "an episode of a century": (
         lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=2**62)),
         RowError,
-        r"episode\.json: an episode of \d+ days; expected 31 at most",
+        r"episode\.json: an episode of \d+ days; expected 31 at most; split it, or, if it was shorter, wait for",
     ),
     "too many frames": (
         lambda e: _fitting(e, "qmp.jsonl.zst", compress(b"") * 100),
@@ -200,8 +215,18 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     ),
     "an end before its start": (
         lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=1)),
+        ClockError,
+        r"episode\.json: ends \d+\.\d{3} s before it starts",
+    ),
+    "an end at its start": (
+        lambda e: edit_manifest(e, lambda m: m.update(ended_wall_ns=m["started_wall_ns"])),
         RowError,
-        r"episode\.json: ended_wall_ns not after started_wall_ns",
+        r"episode\.json: ended_wall_ns equal to started_wall_ns; expected a later end",
+    ),
+    "a start in 1970": (
+        lambda e: edit_manifest(e, lambda m: m.update(started_wall_ns=5_000_000_000)),
+        ClockError,
+        r"episode\.json: starts at 1970-01-01T00:00:05Z and lasts \d+ days",
     ),
     "bad JSON": (
         lambda e: _write(e / "episode.json", "{"),

@@ -20,6 +20,7 @@ from tests.sweeping import codes, run
 from trainer.corpus import examine as lens
 from trainer.corpus.catalogue import read_index, write_index
 from trainer.corpus.examine import examine
+from trainer.corpus.explain import in_words
 from trainer.corpus.finding import VALIDATOR_VERSION, Finding, lost
 from trainer.corpus.reasons import KINDS, page
 
@@ -57,6 +58,14 @@ def test_examine_counts_the_windows_that_do_not_believe_netflow_and_keeps_the_re
     (reason,) = finding.reasons
     assert (reason.code, reason.source) == ("netflow-clock", "netflow")
     assert reason.detail == f"in {finding.windows} of {finding.windows} windows"
+
+
+def test_explain_names_the_clock_and_says_what_to_do_when_it_was_set_back(spoiled: Path) -> None:
+    DEFECTS["clock set back"].plant(spoiled)
+    said = list(in_words(examine(spoiled)))
+    found = "labels.jsonl.zst:3: infecting: the wall clock was set back by 30.000 s since the label before it"
+    (at,) = (i for i, line in enumerate(said) if line == f"  rejected clock-wrong: labels: {found}")
+    assert said[at + 1].endswith("Wait for the clock to be set (by NTP, say), then record it again.")
 
 
 def test_examine_sees_a_clock_that_stands_still(spoiled: Path) -> None:

@@ -115,8 +115,8 @@ def extract_episode(
 ) -> WindowTable:
     """All labelled windows of one episode that the sweep found usable; `impossible` counts what was left out of it.
 
-    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, and `DatasetError` if it has changed
-    since the sweep.
+    Raises `MissingError`, `TornError`, `DigestError`, `RowError`, `LabelError`, `ClockError`, and `DatasetError` if it
+    has changed since the sweep.
     """
     schema = extractor.schema
     manifest, found = read_manifest_and_digest(folder)

@@ -10,6 +10,7 @@ from typing import Any
 
 from contracts.errors import (
     BoundError,
+    ClockError,
     CountError,
     DigestError,
     LabelError,
@@ -71,6 +72,8 @@ def _examined(folder: Path, mark: str) -> Finding:
         return without_manifest(folder, mark, Reason("manifest-unreadable", "", brief(error.found)))
     except MissingError as error:
         return without_manifest(folder, mark, Reason("manifest-missing", "", brief(error.found)))
+    except ClockError as error:
+        return without_manifest(folder, mark, Reason("clock-wrong", "", brief(error.found)))
     except PhasewatchError as error:
         return without_manifest(folder, mark, Reason("manifest-invalid", "", brief(error.found)))
 
@@ -213,6 +216,7 @@ def _code_of(error: PhasewatchError, stem: str) -> str:
         TornError: "file-torn",
         DigestError: "digest-mismatch",
         LabelError: "labels-invalid",
+        ClockError: "clock-wrong",
         RowError: "row-invalid",
     }
     return next((code for kind, code in codes.items() if isinstance(error, kind)), "failed")

@@ -67,8 +67,8 @@ KINDS: dict[str, Kind] = {
     # read, and not to be used
     "manifest-invalid": Kind(
         "rejected",
-        "`episode.json` breaks its schema: no JSON, a field missing, times the wrong way round, or a file name that "
-        "is none of ours (so none leaves the folder).",
+        "`episode.json` breaks its schema: no JSON, a field missing, over 31 days from its start to its end, or a file "
+        "name that is none of ours (so none leaves the folder).",
         "Object missing required field `profile`",
     ),
     "misplaced": Kind(
@@ -115,6 +115,14 @@ KINDS: dict[str, Kind] = {
         "rejected",
         "Labels that are not in order of time, or lie outside the episode.",
         "labels.jsonl.zst:3: infecting at 1760000090, not after the label before it",
+    ),
+    "clock-wrong": Kind(
+        "rejected",
+        "The wall clock was wrong when the recording began, or was set while it was made: the episode ends before it "
+        "starts, or starts before the year 2000 and lasts for over 31 days; or a label is not after the one before it, "
+        "or not inside the episode, though by the monotonic clock it is. Wait for the clock to be set (by NTP, say), "
+        "then record it again.",
+        "labels.jsonl.zst:3: infecting: the wall clock was set back by 30.000 s since the label before it",
     ),
     "phase-unknown": Kind(
         "rejected",
