@@ -93,6 +93,13 @@ def _outside_name(folder: Path) -> None:
     edit_manifest(folder, change)
 
 
+def _file_twice(folder: Path) -> None:
+    """With two digests: most readers would take the last one, in silence."""
+    path = folder / "episode.json"
+    entry = json.dumps({"qmp.jsonl.zst": {"sha256": "0" * 64, "bytes": 1, "rows": 1}})
+    path.write_text(path.read_text().replace('"files": {', f'"files": {entry[:-1]},', 1))
+
+
 def _text(folder: Path, old: bytes, new: bytes, stem: str = "qmp") -> None:
     """Replace text in the seventh line of a file."""
 
@@ -267,6 +274,15 @@ DEFECTS: dict[str, Defect] = {
     "no UTF-8": _is("rejected", lambda f: _text(f, b'"status":"', b'"status":"\xff'), "row-invalid"),
     "half a row": _is("rejected", lambda f: _text(f, b"}", b""), "row-invalid"),
     "deep nesting": _is("rejected", lambda f: _text(f, b'"poll_ns":', b'"x":' + b"[" * 5000 + b',"p":'), "row-invalid"),
+    "field twice": _is("rejected", lambda f: _text(f, b"{", b'{"poll_ns":7,'), "row-invalid"),
+    "two rows on a line": _is(
+        "rejected", lambda f: edit_lines(f, "qmp", lambda lines: [*lines[:6], lines[6] + lines[7], b"", *lines[8:]]),
+        "row-invalid",
+    ),
+    "two files of one source": _is(
+        "rejected", _files(lambda files: files.update({"qmp.jsonl": files["qmp.jsonl.zst"]})), "manifest-invalid"
+    ),
+    "file twice in the manifest": _is("rejected", _file_twice, "manifest-invalid"),
     "row count": _is(
         "rejected", _files(lambda files: files["proc.jsonl.zst"].update(rows=files["proc.jsonl.zst"]["rows"] + 1)),
         "row-count",

@@ -19,6 +19,7 @@ from contracts.telemetry.lines import REDO, row_batches, stored_bytes
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow, Row
 from contracts.telemetry.storage import compress, read_file, sha256, write_file
+from contracts.telemetry.twice import key_twice
 
 _SECOND = 1_000_000_000
 MAX_SPAN_NS = 31 * 86_400 * _SECOND
@@ -59,6 +60,13 @@ def read_manifest_and_digest(folder: Path) -> tuple[Manifest, str]:
         manifest = _manifest_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=REDO) from None
+    twice = key_twice(data)
+    if twice is not None:
+        raise RowError(path, f"`{twice}` twice", expected="each key once", remedy=REDO)
+    for stem in (*SOURCES, "labels"):
+        names = [name for name in manifest.files if name.partition(".")[0] == stem]
+        if len(names) > 1:
+            raise RowError(path, f"both {' and '.join(names)}", expected=f"one file of {stem}", remedy=REDO)
     _check_span(manifest, path)
     return manifest, sha256(data)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -12,15 +13,29 @@ from contracts.errors import BoundError, DigestError, RowError
 from contracts.telemetry.manifest import FileEntry
 from contracts.telemetry.rows import ROW_TYPES, LabelRow
 from contracts.telemetry.storage import PIECE, expanded, read_file, sha256
+from contracts.telemetry.twice import key_twice
 
 MAX_LINE = 1 << 16
 """Honest rows are of 200 to 700 bytes."""
 REDO = "record the episode again, or leave it out"
 
-_decoders: dict[str, msgspec.json.Decoder[Any]] = {
-    **{source: msgspec.json.Decoder(row) for source, row in ROW_TYPES.items()},
-    "labels": msgspec.json.Decoder(LabelRow),
-}
+_TYPES: tuple[tuple[str, type[msgspec.Struct]], ...] = (*ROW_TYPES.items(), ("labels", LabelRow))
+_decoders: dict[str, msgspec.json.Decoder[Any]] = {stem: msgspec.json.Decoder(row) for stem, row in _TYPES}
+_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_QUOTE = ord('"')
+
+Counter = Callable[[bytes, int], int]
+"""How often a byte is in a text."""
+
+
+def _quotes_of(row: type[msgspec.Struct]) -> int:
+    """How many quotation marks a row holds: two for each field's name, and two for each value that is text."""
+    fields = cast(msgspec.inspect.StructType, msgspec.inspect.type_info(row)).fields
+    texts = sum(isinstance(field.type, msgspec.inspect.StrType | msgspec.inspect.LiteralType) for field in fields)
+    return 2 * len(fields) + 2 * texts
+
+
+_quotes = {stem: _quotes_of(row) for stem, row in _TYPES}
 
 
 def stored_bytes(path: Path, entry: FileEntry) -> bytes:
@@ -37,8 +52,9 @@ def stored_bytes(path: Path, entry: FileEntry) -> bytes:
     return stored
 
 
-def row_batches(stored: bytes, stem: str, path: Path) -> Iterator[list[Any]]:
-    """The rows of one file in order, some thousand at a time. `stem` is a source or `labels`.
+def row_batches(stored: bytes, stem: str, path: Path, *, count: Counter = bytes.count) -> Iterator[list[Any]]:
+    """The rows of one file in order, some thousand at a time. `stem` is a source or `labels`; `count` may be a faster
+    one.
 
     Raises `TornError`, `BoundError`, and `RowError` with the line at fault.
     """
@@ -50,10 +66,10 @@ def row_batches(stored: bytes, stem: str, path: Path) -> Iterator[list[Any]]:
             _bound(text)
             rest = text[end:]
             if end:
-                yield _decode(text[:end] if rest else text, stem)
+                yield _decode(text[:end] if rest else text, stem, count)
             begun += end
         if rest:
-            yield _decode(rest, stem)
+            yield _decode(rest, stem, count)
     except _LineError as bad:
         line = _newlines(stored, path, begun) + bad.number
         kind = BoundError if bad.long else RowError
@@ -97,16 +113,31 @@ def _bound(text: bytes) -> None:
         at = end + 1
 
 
-def _decode(text: bytes, stem: str) -> list[Any]:
-    decoder = _decoders[stem]
+def _decode(text: bytes, stem: str, count: Counter) -> list[Any]:
+    """One row per line, and no field twice.
+
+    A field that is there twice shows by its quotation marks: a row cannot have fewer than `_quotes`. An escaped one in
+    a text makes them more as well, so each line is looked at then.
+    """
     try:
-        return decoder.decode_lines(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        found: Exception = error
-    for number, line in enumerate(text.split(b"\n"), start=1):
+        rows = list(map(_decoders[stem].decode, io.BytesIO(text)))
+    except _UNDECODABLE:
+        return _decode_each(text, stem)
+    return rows if count(text, _QUOTE) == len(rows) * _quotes[stem] else _decode_each(text, stem)
+
+
+def _decode_each(text: bytes, stem: str) -> list[Any]:
+    """Line by line: blank ones are no rows, and the first that is at fault is named."""
+    decoder, rows = _decoders[stem], []
+    for number, line in enumerate(io.BytesIO(text), start=1):
+        if not line.strip(b" \t\r\n"):
+            continue
         try:
-            if line.strip():
-                decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            rows.append(decoder.decode(line))
+        except _UNDECODABLE as error:
             raise _LineError(number, str(error)) from None
-    raise _LineError(1, str(found))
+        if line.count(_QUOTE) != _quotes[stem]:
+            twice = key_twice(line)
+            if twice is not None:
+                raise _LineError(number, f"`{twice}` twice")
+    return rows

@@ -31,7 +31,7 @@ LEAST_IN_FRAME = 64
 """Bytes of rows: a recorder may end a frame after every row, and none is shorter. `FEW_FRAMES` may hold less."""
 PIECE = 1 << 20
 """Compressed files are expanded by so many bytes at a time."""
-SLICE = 1 << 14
+SLICE = 1 << 16
 """... and are read by so many."""
 MAX_RATIO = 1000
 """Honest rows compress 10 to 60 times; past this (and past 1 MiB) a frame is taken for a bomb."""

@@ -75,6 +75,8 @@ def _fitting(folder: Path, name: str, data: bytes) -> None:
     edit_manifest(folder, lambda manifest: manifest["files"].update({name: entry}))
 
 
+_ENTRY = json.dumps({"sha256": "0" * 64, "bytes": 1, "rows": 1})
+
 SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
     "torn, and the manifest knows better": (
         lambda e: _cut(e / "proc.jsonl.zst"),
@@ -228,6 +230,46 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
         ClockError,
         r"episode\.json: starts at 1970-01-01T00:00:05Z and lasts \d+ days",
     ),
+    "two files of one source": (
+        lambda e: edit_manifest(e, lambda m: m["files"].update({"qmp.jsonl": json.loads(_ENTRY)})),
+        RowError,
+        r"episode\.json: both qmp\.jsonl\.zst and qmp\.jsonl; expected one file of qmp; record",
+    ),
+    "two files of labels": (
+        lambda e: edit_manifest(e, lambda m: m["files"].update({"labels.jsonl": m["files"]["labels.jsonl.zst"]})),
+        RowError,
+        r"episode\.json: both labels\.jsonl\.zst and labels\.jsonl; expected one file of labels",
+    ),
+    "a key of the manifest twice": (
+        lambda e: _replaced(e / "episode.json", '"guest_id"', '"profile": "io-walk", "guest_id"'),
+        RowError,
+        r"episode\.json: `profile` twice; expected each key once; record",
+    ),
+    "a file of the manifest twice": (
+        lambda e: _replaced(e / "episode.json", '"files": {', f'"files": {{"qmp.jsonl.zst": {_ENTRY},'),
+        RowError,
+        r"episode\.json: `qmp\.jsonl\.zst` twice; expected each key once",
+    ),
+    "a file's size twice": (
+        lambda e: _replaced(e / "episode.json", '"bytes":', '"bytes": 1, "bytes":'),
+        RowError,
+        r"episode\.json: `bytes` twice; expected each key once",
+    ),
+    "a note of the host twice": (
+        lambda e: _replaced(e / "episode.json", '"machine":', '"kernel": {}, "machine":'),
+        RowError,
+        r"episode\.json: `kernel` twice; expected each key once",
+    ),
+    "a field of a row twice": (
+        lambda e: edit_lines(e, "qmp", lambda x: [*x[:6], x[6].replace(b"{", b'{"wr_bytes":1,'), *x[7:]]),
+        RowError,
+        r"qmp\.jsonl\.zst:7: `wr_bytes` twice; expected a row of qmp",
+    ),
+    "two rows on a line": (
+        lambda e: edit_lines(e, "proc", lambda x: [*x[:6], x[6] + x[7], *x[8:]]),
+        RowError,
+        r"proc\.jsonl\.zst:7: JSON is malformed: trailing characters .*; expected a row of proc",
+    ),
     "bad JSON": (
         lambda e: _write(e / "episode.json", "{"),
         RowError,
@@ -238,6 +280,12 @@ SPOILS: dict[str, tuple[Callable[[Path], None], type[PhasewatchError], str]] = {
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text)
+
+
+def _replaced(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
 
 
 @pytest.mark.parametrize("spoil", SPOILS)

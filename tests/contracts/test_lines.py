@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import tracemalloc
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -16,7 +18,7 @@ from contracts.errors import BoundError, RowError, TornError
 from contracts.telemetry import lines as module
 from contracts.telemetry import storage
 from contracts.telemetry.lines import MAX_LINE, row_batches
-from contracts.telemetry.rows import LabelRow, QmpRow
+from contracts.telemetry.rows import ROW_TYPES, LabelRow, QmpRow
 from contracts.telemetry.storage import compress
 from tests.recordings import ONE, expand
 
@@ -59,6 +61,95 @@ def test_blank_lines_are_no_rows_and_count_as_lines() -> None:
     assert len(read(first + b"\n\n" + second)) == 2
     with pytest.raises(RowError, match=r"^qmp\.jsonl:4: "):
         read(first + b"\n\n{}\n")
+
+
+spellings = st.sampled_from(["compact", "spaced", "escaped", "CRLF"])
+
+
+def spelled(row: dict[str, Any], how: str, *, twice: str = "") -> bytes:
+    """A row as some recorder writes it, if need be with one field twice."""
+    if how == "escaped":
+        row = {**row, "status": 'say \\ "running"'}
+    between = (", ", " : ") if how == "spaced" else (",", ":")
+    text = json.dumps(row, separators=between)
+    if twice:
+        text = text[:-1] + between[0] + json.dumps(twice) + between[1] + "7}"
+    if how == "escaped":
+        text = text.replace("rd_bytes", "rd\\u005fbytes")
+    return text.encode() + (b"\r\n" if how == "CRLF" else b"\n")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(spellings, min_size=1, max_size=40), st.integers(1, 3000))
+def test_rows_are_the_same_however_a_recorder_spells_them(how: list[str], piece: int) -> None:
+    rows = [msgspec.json.decode(line) for line in QMP.splitlines()[: len(how)]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", piece)
+        found = read(b"".join(map(spelled, rows, how)))
+    texts = {"escaped": 'say \\ "running"'}
+    assert found == [
+        msgspec.convert({**row, "status": texts.get(one, row["status"])}, QmpRow)
+        for row, one in zip(rows, how, strict=True)
+    ]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(spellings, min_size=1, max_size=20),
+    st.data(),
+    st.sampled_from(QmpRow.__struct_fields__),
+    st.integers(1, 3000),
+    st.booleans(),
+)
+def test_a_field_that_is_there_twice_is_named_with_its_line(
+    how: list[str], data: st.DataObject, field: str, piece: int, zstd: bool
+) -> None:
+    at = data.draw(st.integers(0, len(how) - 1))
+    rows = [msgspec.json.decode(line) for line in QMP.splitlines()[: len(how)]]
+    value = rows[at].pop(field)
+    rows[at] = {field: value, **rows[at]}
+    lines = [spelled(row, one, twice=field * (i == at)) for i, (row, one) in enumerate(zip(rows, how, strict=True))]
+    if field == "status":
+        lines[at] = lines[at].replace(b"7}", b'"7"}')
+    stored, name = (compress(b"".join(lines)), "qmp.jsonl.zst") if zstd else (b"".join(lines), "qmp.jsonl")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "PIECE", piece)
+        patch.setattr(storage, "PIECE", piece)
+        with pytest.raises(RowError, match=rf"^{name}:{at + 1}: `{field}` twice; expected a row of qmp; record"):
+            read(stored, name=name)
+
+
+@pytest.mark.parametrize("between", [b"", b" ", b"\t\r"])
+@pytest.mark.parametrize(
+    "hidden",
+    [b"", b"\n", b"\n \n\n", b"{\n"],
+    ids=["alone", "with a blank line", "with blank lines", "with a row on two lines"],
+)
+def test_two_rows_on_one_line_are_refused_whatever_else_there_is(between: bytes, hidden: bytes) -> None:
+    """What is hidden would make the number of lines right again."""
+    rows = QMP.splitlines(keepends=True)
+    both = rows[1].strip() + between + rows[2]
+    rest = hidden + rows[3].removeprefix(b"{") if hidden.startswith(b"{") else hidden + rows[3]
+    with pytest.raises(RowError, match=r"^qmp\.jsonl:2: JSON is malformed: trailing characters"):
+        read(rows[0] + both + rest)
+
+
+def test_a_row_on_two_lines_is_refused() -> None:
+    rows = QMP.splitlines(keepends=True)
+    with pytest.raises(RowError, match=r"^qmp\.jsonl:2: Input data was truncated"):
+        read(rows[0] + rows[1].replace(b",", b",\n", 1) + rows[2])
+
+
+@pytest.mark.parametrize("row", [*ROW_TYPES.values(), LabelRow])
+def test_every_field_of_a_row_is_there_and_is_always_text_or_never(row: type[msgspec.Struct]) -> None:
+    """The reader counts quotation marks by this."""
+    info = msgspec.inspect.type_info(row)
+    assert isinstance(info, msgspec.inspect.StructType)
+    text = (msgspec.inspect.StrType, msgspec.inspect.LiteralType)
+    for field in info.fields:
+        assert field.required
+        kinds = field.type.types if isinstance(field.type, msgspec.inspect.UnionType) else (field.type,)
+        assert len({isinstance(kind, text) for kind in kinds}) == 1
 
 
 @pytest.mark.parametrize("length", [MAX_LINE + 1, 3 << 20])

@@ -14,7 +14,6 @@ from contracts.errors import DatasetError, LabelError, MissingError, SchemaMisma
 from contracts.features import FeatureSchema
 from contracts.phases import Source
 from contracts.telemetry.episode import check_labels, read_manifest_and_digest
-from contracts.telemetry.lines import row_batches, stored_bytes
 from contracts.telemetry.manifest import Manifest
 from contracts.telemetry.storage import read_file, write_file
 from edge.extract import Columns, Extractor, summarise, truth_of, window_ends
@@ -24,6 +23,7 @@ from trainer.corpus.arrow import ArrowShard, write_shard
 from trainer.corpus.collection import no_collection
 from trainer.corpus.dataset import ShardEntry
 from trainer.corpus.finding import Finding
+from trainer.corpus.rows import batches_of
 from trainer.corpus.samples import IDS, WindowTable, joined
 from trainer.versions import EXTRACTION, code_digest
 
@@ -130,8 +130,7 @@ def extract_episode(
     name = manifest.file_of("labels")
     if name is None:
         raise LabelError(folder, "no labels file", expected="labels to learn from", remedy="leave the episode out")
-    labels = [row for batch in row_batches(stored_bytes(folder / name, manifest.files[name]), "labels", folder / name)
-              for row in batch]  # fmt: skip
+    labels = [row for batch in batches_of(folder / name, manifest.files[name], "labels") for row in batch]
     check_labels(labels, manifest, folder / name)
     ends = window_ends(manifest.started_wall_ns, manifest.ended_wall_ns, schema)
     truth = truth_of(labels, manifest.ended_wall_ns, ends, schema)
@@ -155,7 +154,7 @@ def _columns(folder: Path, manifest: Manifest, source: Source, schema: FeatureSc
         raise MissingError(folder, f"no {source} file", expected="what the sweep found", remedy="validate again")
     path, addresses = folder / name, frozenset(manifest.guest_addresses)
     with no_collection():
-        batches = row_batches(stored_bytes(path, manifest.files[name]), source, path)
+        batches = batches_of(path, manifest.files[name], source)
         parts = [part_of(batch, source, schema.channels, addresses) for batch in batches]
         return joined_columns(parts or [part_of([], source, schema.channels, addresses)])
 

@@ -23,7 +23,7 @@ from contracts.errors import (
 from contracts.features import SECOND, feature_schema
 from contracts.phases import SOURCES, Source
 from contracts.telemetry.episode import check_count, check_labels, read_manifest_and_digest
-from contracts.telemetry.lines import REDO, row_batches, stored_bytes
+from contracts.telemetry.lines import REDO
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow
 from contracts.telemetry.storage import sha256
@@ -42,6 +42,7 @@ from trainer.corpus.gates import (
     too_many,
 )
 from trainer.corpus.reasons import Reason, brief, worst
+from trainer.corpus.rows import batches_of
 
 
 @dataclass
@@ -134,7 +135,7 @@ def _read_one(folder: Path, stem: str, recording: Recording) -> None:
     if name is None:
         return
     path, entry = folder / name, manifest.files[name]
-    batches = row_batches(stored_bytes(path, entry), stem, path)
+    batches = batches_of(path, entry, stem)
     if stem == "labels":
         labels: list[LabelRow] = []
         for batch in batches:

@@ -67,8 +67,8 @@ KINDS: dict[str, Kind] = {
     # read, and not to be used
     "manifest-invalid": Kind(
         "rejected",
-        "`episode.json` breaks its schema: no JSON, a field missing, over 31 days from its start to its end, or a file "
-        "name that is none of ours (so none leaves the folder).",
+        "`episode.json` breaks its schema: no JSON, a field missing or there twice, over 31 days from its start to its "
+        "end, two files of one source, or a file name that is none of ours (so none leaves the folder).",
         "Object missing required field `profile`",
     ),
     "misplaced": Kind(
@@ -94,8 +94,8 @@ KINDS: dict[str, Kind] = {
     ),
     "row-invalid": Kind(
         "rejected",
-        "A row breaks its schema: no JSON, no UTF-8, a field missing or unknown, a number that is negative, "
-        "fractional, NaN or too large.",
+        "A row breaks its schema: no JSON, no UTF-8, a field missing, unknown or there twice, a number that is "
+        "negative, fractional, NaN or too large; or there are two rows on one line.",
         "qmp.jsonl.zst:7: Expected `int | null`, got `float` - at `$.rd_bytes`",
     ),
     "row-count": Kind(
