@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import glob
+import secrets
 import shutil
-import tempfile
 from pathlib import Path
 
 import msgspec
@@ -53,12 +53,13 @@ def save_checkpoint(model: Model, curves: Curves, stamp: Stamp, folder: Path) ->
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _tidy(folder, before)
-        made = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        part = folder.with_name(f".{folder.name}.{secrets.token_hex(8)}.part")
+        part.mkdir()
+        made = part
         model.save(made)
         files = {path.name: sha256(path.read_bytes()) for path in sorted(made.iterdir())}
         whole = _Checkpoint(stamp=stamp, curves=curves, files=files)
         write_file(made / STAMP, msgspec.json.format(msgspec.json.encode(whole), indent=1))
-        made.chmod(0o755)
         if folder.exists():
             folder.rename(before)
         made.rename(folder)

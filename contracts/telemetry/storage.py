@@ -6,9 +6,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,16 +137,18 @@ def compress(data: bytes) -> bytes:
 
 @contextlib.contextmanager
 def writing(path: Path, mode: int = 0o644) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when it is whole and on disk. Raises `StorageError`."""
+    """A file that appears under its name only when it is whole and on disk. mode: less what the umask takes away.
+
+    Raises `StorageError`.
+    """
+    part = path.parent / f".{path.name}.{secrets.token_hex(8)}.part"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fd, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
     except OSError as error:
         raise _unwritable(path, error) from None
-    part = Path(name)
     try:
         with os.fdopen(fd, "wb") as file:
-            os.fchmod(fd, mode)
             yield file
             file.flush()
             os.fsync(fd)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -59,6 +61,18 @@ def kept(motion: Dataset, tmp_path: Path) -> tuple[Architecture, Fitted, Stamp, 
     assert fitted.model is not None
     save_checkpoint(fitted.model, fitted.curves, stamp, folder)
     return architecture, fitted, stamp, folder
+
+
+def test_a_checkpoint_is_as_open_as_the_umask_lets_it(kept: tuple[Architecture, Fitted, Stamp, Path]) -> None:
+    _, fitted, stamp, folder = kept
+    assert fitted.model is not None
+    before = os.umask(0o077)
+    try:
+        save_checkpoint(fitted.model, fitted.curves, stamp, folder)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o600}
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_checkpoint_that_cannot_take_its_place_gives_it_back(
