@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -50,14 +51,7 @@ def parse_broker(url: str, *, password_file: Path | None = None, ca_file: Path |
         raise refuse("more or less than a host and a port", "give just these")
     if parts.password is not None:
         raise refuse("a password in the address", f"use --password-file or {PASSWORD_VARIABLE}")
-    password = os.environ.get(PASSWORD_VARIABLE)
-    if password_file is not None:
-        try:
-            password = read_file(password_file, 4096).decode().rstrip("\n")
-        except UnicodeDecodeError:
-            raise ConfigError(
-                password_file, "not UTF-8", expected="a password and nothing else", remedy="write it anew"
-            ) from None
+    password = _password(password_file)
     if password is not None and parts.username is None:
         raise refuse("a password but no user", "say mqtt://user@host")
     tls = parts.scheme == "mqtts"
@@ -69,3 +63,24 @@ def parse_broker(url: str, *, password_file: Path | None = None, ca_file: Path |
         password=password,
         ca_file=ca_file,
     )
+
+
+def _password(file: Path | None) -> str | None:
+    """From the file, or else from the environment. One line: its end, and a byte order mark, are no part of it."""
+    where = file or PASSWORD_VARIABLE
+
+    def refuse(found: str) -> ConfigError:
+        return ConfigError(where, found, expected="a password and nothing else", remedy="write it anew")
+
+    given = os.environb.get(PASSWORD_VARIABLE.encode()) if file is None else read_file(file, 4096)
+    if given is None:
+        return None
+    try:
+        password = re.sub(r"\r?\n\Z", "", given.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise refuse("not UTF-8") from None
+    if not password:
+        raise refuse("empty")
+    if "\n" in password or "\r" in password:
+        raise refuse("more than one line")
+    return password

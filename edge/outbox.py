@@ -52,7 +52,11 @@ class Outbox:
             self._db.execute("PRAGMA synchronous = FULL")  # a power cut takes nothing that was said to be stored
             self._db.executescript(_TABLES)
             self._depth = int(self._db.execute("SELECT count(*) FROM queue").fetchone()[0])
-            self.dropped = int(self._db.execute("SELECT ifnull(sum(count), 0) FROM dropped").fetchone()[0])
+            rows, self.dropped = self._db.execute("SELECT count(*), ifnull(sum(count), 0) FROM dropped").fetchone()
+            if rows != 1:  # a new file, or an older one with a row per drop
+                with self._transaction():
+                    self._db.execute("DELETE FROM dropped")
+                    self._db.execute("INSERT INTO dropped VALUES (?)", (self.dropped,))
 
     def put(self, *, source: str, event_id: str, topic: str, qos: int, retain: bool, payload: bytes) -> None:
         """Store an event. One that is waiting already (same source and id) is not stored twice."""
@@ -70,7 +74,7 @@ class Outbox:
                     self._db.execute(
                         "DELETE FROM queue WHERE seq IN (SELECT seq FROM queue ORDER BY qos, seq LIMIT ?)", (dropped,)
                     )
-                    self._db.execute("INSERT INTO dropped VALUES (?)", (dropped,))
+                    self._db.execute("UPDATE dropped SET count = count + ?", (dropped,))
             self._depth += added - dropped
             self.dropped += dropped
         with self._news:

@@ -51,3 +51,55 @@ def test_password_comes_from_the_environment_or_a_file_and_is_never_shown(
     broker = parse_broker("mqtt://me@pi", password_file=tmp_path / "p")
     assert broker.password == "filed"
     assert "filed" not in repr(broker)
+
+
+@pytest.mark.parametrize(
+    ("written", "password"),
+    [
+        (b"secret", "secret"),
+        (b"secret\n", "secret"),
+        (b"secret\r\n", "secret"),
+        (b"\xef\xbb\xbfsecret\r\n", "secret"),  # as some editors begin a text in UTF-8
+        (b"secret \n", "secret "),
+        (b" \tsecret\t", " \tsecret\t"),
+        ("geheim\u00df\n".encode(), "geheim\u00df"),
+    ],
+)
+def test_password_file_loses_one_line_end_and_nothing_else(tmp_path: Path, written: bytes, password: str) -> None:
+    (tmp_path / "p").write_bytes(written)
+    assert parse_broker("mqtt://me@pi", password_file=tmp_path / "p").password == password
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        (b"", "empty"),
+        (b"\n", "empty"),
+        (b"\r\n", "empty"),
+        (b"\xef\xbb\xbf\r\n", "empty"),
+        (b"secret\n\n", "more than one line"),
+        (b"secret\nother\n", "more than one line"),
+        (b"secret\r", "more than one line"),
+        (b"secret\r\r\n", "more than one line"),
+        ("secret\r\n".encode("utf-16"), "not UTF-8"),
+    ],
+)
+def test_password_file_is_refused_when_it_is_not_one_line_of_text(tmp_path: Path, written: bytes, found: str) -> None:
+    (tmp_path / "p").write_bytes(written)
+    with pytest.raises(
+        ConfigError, match=f"p: {found}; expected a password and nothing else; write it anew"
+    ) as refusal:
+        parse_broker("mqtt://me@pi", password_file=tmp_path / "p")
+    assert "secret" not in str(refusal.value)
+
+
+def test_password_from_the_environment_obeys_the_same_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for given in ("secret", "secret\n", "secret\r\n"):
+        monkeypatch.setenv(PASSWORD_VARIABLE, given)
+        assert parse_broker("mqtt://me@pi").password == "secret"
+    for given, found in (("", "empty"), ("secret\r", "more than one line"), ("\udcff", "not UTF-8")):
+        monkeypatch.setenv(PASSWORD_VARIABLE, given)
+        with pytest.raises(ConfigError, match=f"{PASSWORD_VARIABLE}: {found}; expected a password and nothing else"):
+            parse_broker("mqtt://me@pi")
+    (tmp_path / "p").write_text("filed")  # which is asked instead
+    assert parse_broker("mqtt://me@pi", password_file=tmp_path / "p").password == "filed"

@@ -66,6 +66,30 @@ def test_outbox_at_its_limit_drops_perf_first_then_the_oldest_and_counts(tmp_pat
         assert outbox.dropped == 4
 
 
+def test_outbox_counts_what_it_drops_without_growing(tmp_path: Path) -> None:
+    with opened(tmp_path / "o", max_events=3) as outbox:
+        for number in range(1000, 1100):
+            put(outbox, number)
+        pages = outbox._db.execute("PRAGMA page_count").fetchone()
+        for number in range(1100, 4000):
+            put(outbox, number)
+        assert outbox._db.execute("PRAGMA page_count").fetchone() == pages
+        assert outbox.dropped == 2997
+    with opened(tmp_path / "o", max_events=3) as outbox:
+        assert outbox.dropped == 2997
+
+
+def test_outbox_folds_the_counts_of_an_older_file_into_one(tmp_path: Path) -> None:
+    with opened(tmp_path / "o") as outbox:
+        put(outbox, 1)
+        outbox._db.execute("DELETE FROM dropped")  # as older versions left it: a row per drop
+        outbox._db.executemany("INSERT INTO dropped VALUES (?)", [(1,), (2,), (1,)] * 1000)
+    for dropped in (4000, 4001):
+        with opened(tmp_path / "o", max_events=1) as outbox:
+            assert outbox._db.execute("SELECT count FROM dropped").fetchall() == [(dropped,)]
+            put(outbox, dropped)
+
+
 def test_outbox_remembers_the_last_retained_payload_of_a_topic(tmp_path: Path) -> None:
     with opened(tmp_path / "o") as outbox:
         for number in (0, 3, 1):
