@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.cli import print_json
 from contracts.errors import MissingError, PhasewatchError
+from contracts.text import printable
 from edge.commands.options import Commands, add_site, site_of
 from edge.deploy import Active, activate
 from edge.deploy.apart import tried_apart
@@ -154,7 +156,7 @@ def _status(options: argparse.Namespace) -> int:
     site = site_of(options)
     state = read_deployment(site.folder)
     found = Status(
-        state=str(site.folder),
+        state=printable(str(site.folder)),
         schema_hash=site.schema.hash,
         current=_standing(site, state.current),
         previous=_standing(site, state.previous),
@@ -162,7 +164,7 @@ def _status(options: argparse.Namespace) -> int:
         returned=None if state.returned is None else msgspec.structs.asdict(state.returned),
     )
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        print_json(found)
     else:
         for role in ("current", "previous", "shadow"):
             print(f"{role:<10}{_in_words(getattr(found, role))}")

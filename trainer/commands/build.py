@@ -7,8 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from contracts.errors import ConfigError
 from contracts.keys import SigningKey, generate_key, load_signing_key
 from contracts.paths import signing_key_path, trust_folder
@@ -75,7 +74,7 @@ def _build(options: argparse.Namespace) -> int:
     )
     index = build(plan)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(index) + b"\n")
+        print_json(index)
     else:
         leaderboard(index)
     out = options.out
