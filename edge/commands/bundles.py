@@ -12,7 +12,7 @@ import msgspec
 from contracts.cli import print_json
 from contracts.errors import MissingError, PhasewatchError
 from contracts.text import printable
-from edge.commands.options import Commands, add_site, site_of
+from edge.commands.options import Commands, accepted, add_site, site_of, state_of
 from edge.deploy import Active, activate
 from edge.deploy.apart import tried_apart
 from edge.deploy.deployment import Deployment, Installed, read_deployment
@@ -131,16 +131,17 @@ def _switched(active: Active, state: Deployment) -> int:
 
 
 def _dismiss(options: argparse.Namespace) -> int:
-    dismiss(options.state)
+    dismiss(state_of(options))
     _say("no bundle rides along")
     return 0
 
 
 def _self_test(options: argparse.Namespace) -> int:
-    site = site_of(options)
     if options.bundle is not None:
-        active = activate(options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
+        schema, trust = accepted(options)
+        active = activate(options.bundle, schema, trust, allow_unsigned=options.allow_unsigned)
     else:
+        site = site_of(options)
         current = read_deployment(site.folder).current
         if current is None:
             raise MissingError(
