@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+import msgspec
+
 from contracts.errors import PhasewatchError
+from contracts.streams import guard
+from contracts.text import printable
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Texts as they stand: a `%` in a default path is a `%`."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help and action.help.replace("%", "%%")
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +27,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *, example: str = "", **options: Any) -> None:
         super().__init__(
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
             epilog=f"example:\n  {example}" if example else None,
             allow_abbrev=False,
             **options,
@@ -25,26 +35,41 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:
-    """Run a command line: refusals become one line on stderr and their exit status, never a traceback."""
+    """Run a command line: refusals become one line on stderr and their exit status, never a traceback.
+
+    A reader of ours that goes away changes nothing (`streams`): the work is done, and its status returned.
+    """
+    guard()
     # `systemctl stop` and a closed terminal end us as Ctrl-C does: in order
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        status = main(sys.argv[1:] if arguments is None else arguments)
+        status = _status(main, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
         return status
     except PhasewatchError as error:
         print(f"{program}: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whoever read us has gone; nothing more to say
-        return 0
     except OSError as error:
-        print(f"{program}: {error.filename or 'the system'}: {error.strerror or error}", file=sys.stderr)
+        where = "the system" if error.filename is None else printable(str(error.filename))
+        print(f"{program}: {where}: {error.strerror or error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"{program}: stopped", file=sys.stderr)
         return 130
+
+
+def _status(main: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as end:  # argparse has shown its help, or said what is wrong
+        return int(end.code or 0)
+
+
+def print_json(document: object) -> None:
+    """One document, as JSON, on standard output."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(msgspec.json.encode(document) + b"\n")

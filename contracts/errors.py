@@ -31,6 +31,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from contracts.text import printable
+
 
 class PhasewatchError(Exception):
     """The root. `str()` is one line: `<where>: <found>; expected <expected>; <remedy>`."""
@@ -42,7 +44,8 @@ class PhasewatchError(Exception):
         self.found = found
         self.expected = expected
         self.remedy = remedy
-        super().__init__(" ".join(f"{self.where}: {found}; expected {expected}; {remedy}".split()))
+        said = " ".join(f"{found}; expected {expected}; {remedy}".split())
+        super().__init__(f"{printable(self.where)}: {printable(said)}")
 
     def __reduce__(self) -> tuple[object, ...]:
         """Errors cross process borders whole (worker pools pickle them on our own machine only)."""

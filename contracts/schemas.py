@@ -6,12 +6,15 @@ python -m contracts.schemas docs/events
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
+from contracts.cli import Parser, run
 from contracts.events import CONTENT_TYPE, EVENT_KINDS, Availability, json_schema
+from contracts.telemetry.storage import write_file
 
 
 def documents() -> dict[str, Any]:
@@ -65,13 +68,24 @@ def encoded(document: Any) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
 
 
-def main() -> None:
-    """Write all into the folder named on the command line."""
-    folder = Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+def command_line() -> Parser:
+    """Its one argument."""
+    parser = Parser(prog="python -m contracts.schemas", example="python -m contracts.schemas docs/events")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to write them")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write all; returns the exit status."""
+    return run("schemas", _main, arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    folder: Path = command_line().parse_args(arguments).folder
     for name, document in documents().items():
-        (folder / name).write_bytes(encoded(document))
+        write_file(folder / name, encoded(document))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

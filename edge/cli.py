@@ -15,7 +15,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run("edge", _main, arguments)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def command_line() -> Parser:
+    """All verbs and their options."""
     parser = Parser(
         prog="edge",
         description="Watch a guest with a signed bundle, and say over MQTT what it is doing.",
@@ -25,7 +26,11 @@ def _main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     replay.add(commands)
     bundles.add(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _main(arguments: Sequence[str]) -> int:
+    options = command_line().parse_args(arguments)
     logging.basicConfig(format="edge: %(message)s", level=logging.INFO, stream=sys.stderr)
     status: int = options.work(options)
     return status

@@ -47,7 +47,7 @@ class Outbox:
         self.path = path
         self._max, self._lock, self._news = max_events, threading.Lock(), threading.Condition()
         with self._storing():
-            self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(path.absolute(), check_same_thread=False, isolation_level=None)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")  # a power cut takes nothing that was said to be stored
             self._db.executescript(_TABLES)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from contracts.cli import Parser, run
+from contracts.text import printable
 from trainer.commands import (
     build,
     describe,
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run("trainer", _main, arguments)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def command_line() -> Parser:
+    """All verbs and their options."""
     parser = Parser(
         prog="trainer",
         description="From a store of recorded episodes to signed bundles for the edge.",
@@ -39,8 +41,12 @@ def _main(arguments: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for verb in VERBS:
         verb.add(commands)
-    options = parser.parse_args(arguments)
-    options.typed = shlex.join([parser.prog, *arguments])
+    return parser
+
+
+def _main(arguments: Sequence[str]) -> int:
+    options = command_line().parse_args(arguments)
+    options.typed = printable(shlex.join(["trainer", *arguments]))
     status: int = options.work(options)
     return status
 

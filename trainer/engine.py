@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import secrets
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
     FIRST_COMPLETED,
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from contracts.errors import ConfigError, WorkError
+from contracts.streams import guard
 from contracts.telemetry.storage import write_file
 
 A = TypeVar("A")
@@ -79,7 +81,7 @@ class Engine:
             orphans = []
             for item in source:
                 try:
-                    waiting[self._executor.submit(work, item)] = item
+                    waiting[self._submit(work, item)] = item
                 except self._deaths:  # it broke while somebody looked at an earlier result
                     orphans.append(item)
                 if orphans or len(waiting) >= self._ahead:
@@ -106,10 +108,14 @@ class Engine:
                 for item in orphans:
                     yield item, self._alone(work, item)
 
+    def _submit(self, work: Callable[[A], R], item: A) -> Future[R]:
+        with _starting():  # a process is started when there is something to do
+            return self._executor.submit(work, item)
+
     def _alone(self, work: Callable[[A], R], item: A) -> R | Lost[A]:
         for _ in range(ALONE):
             try:
-                return self._executor.submit(work, item).result()
+                return self._submit(work, item).result()
             except self._deaths:
                 self._renew()
         return Lost(item)
@@ -147,7 +153,23 @@ class Engine:
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+@contextlib.contextmanager
+def _starting() -> Iterator[None]:
+    """Raises `WorkError` where this user may not run the interpreter, or may start no process more."""
+    try:
+        yield
+    except (OSError, EOFError) as error:
+        raise WorkError(
+            "workers",
+            f"cannot be started ({error or type(error).__name__})",
+            expected=f"leave to run {sys.executable}",
+            remedy="use --workers 1",
+        ) from None
+
+
+def _begin() -> None:
+    """Interrupts are left to the parent."""
+    guard()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
@@ -162,7 +184,8 @@ def engine(workers: int, cluster: str | None = None) -> Iterator[Engine]:
 
     def pool() -> Executor:
         context = multiprocessing.get_context("forkserver")
-        return ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent)
+        with _starting():
+            return ProcessPoolExecutor(workers, mp_context=context, initializer=_begin)
 
     made = Engine(pool if workers > 1 else _Here, workers, (BrokenExecutor,))
     try:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.cli import print_json
 from contracts.errors import BundleError, MissingError, PhasewatchError
-from edge.commands.options import Commands, add_site, site_of
+from contracts.text import printable
+from edge.commands.options import Commands, accepted, add_site, site_of, state_of
 from edge.deploy import Active, activate
 from edge.deploy.apart import tried_apart
 from edge.deploy.deployment import Deployment, Installed, read_deployment
@@ -131,17 +133,17 @@ def _switched(active: Active, state: Deployment) -> int:
 
 
 def _dismiss(options: argparse.Namespace) -> int:
-    dismiss(options.state)
+    dismiss(state_of(options))
     _say("no bundle rides along")
     return 0
 
 
 def _self_test(options: argparse.Namespace) -> int:
-    site = site_of(options)
     if options.bundle is not None:
-        where = str(options.bundle)
-        opened = partial(activate, options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
+        where, (schema, trust) = str(options.bundle), accepted(options)
+        opened = partial(activate, options.bundle, schema, trust, allow_unsigned=options.allow_unsigned)
     else:
+        site = site_of(options)
         current = read_deployment(site.folder).current
         if current is None:
             raise MissingError(
@@ -164,7 +166,7 @@ def _status(options: argparse.Namespace) -> int:
     faults = {role: _ends_a_process(site, one) for role, one in installed.items()}
     standings = {role: _standing(site, one, faults[role]) for role, one in installed.items()}
     found = Status(
-        state=str(site.folder),
+        state=printable(str(site.folder)),
         schema_hash=site.schema.hash,
         current=standings.get("current"),
         previous=standings.get("previous"),
@@ -172,7 +174,7 @@ def _status(options: argparse.Namespace) -> int:
         returned=None if state.returned is None else msgspec.structs.asdict(state.returned),
     )
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        print_json(found)
     else:
         for role in roles:
             print(f"{role:<10}{_in_words(standings.get(role))}")

@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 from contracts.channels import read_channels
 from contracts.cli import Parser
-from contracts.features import feature_schema
-from contracts.keys import load_trusted_keys
-from contracts.paths import state_folder, trust_folder
+from contracts.features import FeatureSchema, feature_schema
+from contracts.keys import TrustedKeys, load_trusted_keys
+from contracts.paths import default_trust, shown, state_folder, trust_folder
 from edge.deploy.verbs import Site
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
@@ -20,28 +20,35 @@ Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 def add_site(parser: Parser) -> None:
     """Where bundles are installed, and what is accepted there."""
-    state = state_folder()
+    parser.add_argument("--state", type=Path, metavar="DIR", help=f"what is installed (default: {shown(state_folder)})")
     parser.add_argument(
-        "--state", type=Path, default=state, metavar="DIR", help=f"what is installed (default: {state})"
+        "--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {shown(trust_folder)})"
     )
-    parser.add_argument("--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})")
     parser.add_argument("--channels", type=Path, metavar="FILE", help="a channel registry of your own (TOML)")
 
 
-def site_of(options: argparse.Namespace) -> Site:
-    """Raises `MissingError`, `ConfigError` for a trust folder or a registry that does not read."""
+def state_of(options: argparse.Namespace) -> Path:
+    """`--state`, or the default. Raises `ConfigError`."""
+    return options.state or state_folder()
+
+
+def accepted(options: argparse.Namespace) -> tuple[FeatureSchema, TrustedKeys | None]:
+    """The feature schema, and who is trusted. Raises `MissingError`, `ConfigError` for what does not read."""
     schema = feature_schema(read_channels(options.channels) if options.channels else None)
-    # trust that was named must be there; the default folder may be absent
-    trusted = options.trust or (trust_folder() if trust_folder().is_dir() else None)
-    site = Site(folder=options.state, schema=schema, trust_folder=trusted)
-    require_trust(site)
-    return site
+    folder = _trusted(options)
+    return schema, None if folder is None else load_trusted_keys(folder)
 
 
-def require_trust(site: Site) -> None:
-    """A trust folder that does not read is said before anything is done. Raises `MissingError`, `ConfigError`."""
-    if site.trust_folder is not None:
-        load_trusted_keys(site.trust_folder)
+def site_of(options: argparse.Namespace) -> Site:
+    """A trust folder that does not read is said before anything is done. Raises as `accepted` does."""
+    folder = state_of(options)
+    schema, _ = accepted(options)
+    return Site(folder=folder, schema=schema, trust_folder=_trusted(options))
+
+
+def _trusted(options: argparse.Namespace) -> Path | None:
+    """Trust that was named must be there; the default folder may be absent."""
+    return options.trust or default_trust()
 
 
 def hostname() -> str:

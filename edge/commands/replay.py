@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from contracts.errors import ConfigError
-from contracts.paths import outbox_path
-from edge.commands.options import Commands, add_site, hostname, node, seconds, site_of, speed
+from contracts.paths import outbox_path, shown
+from edge.commands.options import Commands, accepted, add_site, hostname, node, seconds, site_of, speed
 
 
 def add(commands: Commands) -> None:
@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--allow-missing-source", action="store_true", help="replay episodes that lack a source (marked degraded)"
     )
-    parser.add_argument("--outbox", type=Path, default=outbox_path(), metavar="FILE", help=f"default: {outbox_path()}")
+    parser.add_argument("--outbox", type=Path, metavar="FILE", help=f"default: {shown(outbox_path)}")
     parser.add_argument("--password-file", type=Path, metavar="FILE", help="the broker's password")
     parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust with mqtts")
     parser.add_argument(
@@ -51,23 +51,23 @@ def _replay(options: argparse.Namespace) -> int:
     if len({path.resolve() for path in options.episodes}) < len(options.episodes):
         raise ConfigError("EPISODE…", "one is named twice", expected="each once", remedy="name it once")
     broker = parse_broker(options.broker, password_file=options.password_file, ca_file=options.ca_file)
-    site = site_of(options)
+    outbox = options.outbox or outbox_path()
+    schema, trust = accepted(options)
     models: Fixed | Follower
     if options.bundle is None:
-        models = Follower(site)
+        models = Follower(site_of(options))
     else:
-        active = activate(options.bundle, site.schema, site.trust, allow_unsigned=options.allow_unsigned)
-        models = Fixed(active)
+        models = Fixed(activate(options.bundle, schema, trust, allow_unsigned=options.allow_unsigned))
     try:
         return replay_all(
             episodes=options.episodes,
             models=models,
             broker=broker,
-            schema=site.schema,
+            schema=schema,
             allow_missing=options.allow_missing_source,
             speed=options.speed,
             node=options.node,
-            outbox_path=options.outbox,
+            outbox_path=outbox,
             drain_timeout=options.drain_timeout,
         )
     finally:

@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run("demo", _main, arguments)
 
 
-def _main(arguments: Sequence[str]) -> int:
+def command_line() -> Parser:
+    """Its options."""
     parser = Parser(
         prog="python -m edge.demo",
         description="Train on real recordings, replay held-out ones, and watch the events arrive.",
@@ -64,8 +65,11 @@ def _main(arguments: Sequence[str]) -> int:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--broker", metavar="URL", help="a broker that runs already (default: an embedded one)")
     where.add_argument("--mosquitto", type=Path, metavar="PROGRAM", help="start this mosquitto instead")
-    options = parser.parse_args(arguments)
+    return parser
 
+
+def _main(arguments: Sequence[str]) -> int:
+    options = command_line().parse_args(arguments)
     # what would only be noticed after the training is looked at before it
     if options.broker is not None:
         parse_broker(options.broker)

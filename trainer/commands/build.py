@@ -7,11 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from contracts.errors import ConfigError
 from contracts.keys import SigningKey, generate_key, load_signing_key
-from contracts.paths import signing_key_path, trust_folder
+from contracts.paths import shown, signing_key_path, trust_folder
 from contracts.telemetry.storage import write_file
 from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
@@ -40,7 +39,9 @@ def add(commands: Commands) -> None:
     )
     add_channels(parser)
     key = parser.add_mutually_exclusive_group()
-    key.add_argument("--key", type=Path, metavar="FILE", help=f"signing key (default: {signing_key_path()}, made anew)")
+    key.add_argument(
+        "--key", type=Path, metavar="FILE", help=f"signing key (default: {shown(signing_key_path)}, made anew)"
+    )
     key.add_argument("--unsigned", action="store_true", help="sign nothing: the edge then needs --allow-unsigned")
     parser.add_argument(
         "--allow-float", action="store_true", help="ship a net in float32 if no quantized form of it passes the gate"
@@ -80,7 +81,7 @@ def _build(options: argparse.Namespace) -> int:
     )
     index = build(plan)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(index) + b"\n")
+        print_json(index)
     else:
         leaderboard(index)
     out = options.out

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
+from contracts.text import printable
 from trainer.commands.options import Commands
 
 
@@ -32,7 +32,7 @@ def _describe(options: argparse.Namespace) -> int:
     dataset = open_dataset(options.dataset)
     description = describe(dataset)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(description) + b"\n")
+        print_json(description)
         return 0
     from trainer.report.description import print_description, write_page
 
@@ -41,6 +41,6 @@ def _describe(options: argparse.Namespace) -> int:
     folder = options.dataset if options.dataset.is_dir() else options.dataset.parent
     out = options.out or folder / "description.html"
     print_description(description)
-    write_page(out, description, dataset.schema, left_out, options.dataset.name)
+    write_page(out, description, dataset.schema, left_out, printable(options.dataset.name))
     print(f"trainer: page: {out}", file=sys.stderr)
     return 0

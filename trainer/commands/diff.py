@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from trainer.commands.options import Commands, add_trust, read_to_show, trust_of
 
 
@@ -33,7 +31,7 @@ def _diff(options: argparse.Namespace) -> int:
     (first, _), (second, _) = (read_to_show(path, trust) for path in (options.first, options.second))
     found = differ(first, second)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        print_json(found)
     else:
         for line in in_words(found):
             print(line)

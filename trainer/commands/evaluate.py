@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from contracts.telemetry.storage import locked
 from trainer.commands.fitting import prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
@@ -42,7 +41,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     with locked(out / ".lock"), engine(workers_of(options), options.cluster) as made:
         evaluation = evaluate(fits, out, made)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(evaluation) + b"\n")
+        print_json(evaluation)
     else:
         print_evaluation(evaluation)
     print(f"trainer: {out / EVALUATION}; next: trainer report {options.out}", file=sys.stderr)

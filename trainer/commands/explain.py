@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from contracts.errors import DatasetError, MissingError
 from trainer.commands.options import Commands
 
@@ -54,7 +53,7 @@ def _explain(options: argparse.Namespace) -> int:
             if reason.code in ACROSS:
                 finding = with_reason(finding, reason)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(finding) + b"\n")
+        print_json(finding)
     else:
         print("\n".join(in_words(finding)))
         if known and known.fingerprint != finding.fingerprint:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from contracts.bundle import Bundle, BundleManifest
+from contracts.cli import print_json
 from contracts.errors import BundleError
 from contracts.scorecard import Scorecard
 from trainer.bundle import provenance, sbom
@@ -60,7 +60,7 @@ def _inspect(options: argparse.Namespace) -> int:
         materials=msgspec.Raw(bundle.members.get(sbom.MEMBER, b"null")),
     )
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(found) + b"\n")
+        print_json(found)
     else:
         for name, value in _lines(found, signed_by, materials):
             print(f"{name:<14} {value}".rstrip())

@@ -13,7 +13,7 @@ from contracts.cli import Parser
 from contracts.errors import ConfigError, RevokedKeyError
 from contracts.features import FeatureSchema, feature_schema
 from contracts.keys import TrustedKeys, load_trusted_keys
-from contracts.paths import trust_folder
+from contracts.paths import default_trust, shown, trust_folder
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -48,13 +48,15 @@ def add_channels(parser: Parser) -> None:
 
 
 def add_trust(parser: Parser) -> None:
-    parser.add_argument("--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {trust_folder()})")
+    parser.add_argument(
+        "--trust", type=Path, metavar="DIR", help=f"folder of trusted keys (default: {shown(trust_folder)})"
+    )
 
 
 def trust_of(options: argparse.Namespace) -> TrustedKeys | None:
     """Trust that was named must be there; the default folder may be absent."""
-    folder = options.trust or trust_folder()
-    return load_trusted_keys(folder) if options.trust or folder.is_dir() else None
+    folder = options.trust or default_trust()
+    return None if folder is None else load_trusted_keys(folder)
 
 
 def read_to_show(path: Path, trust: TrustedKeys | None) -> tuple[Bundle, str]:

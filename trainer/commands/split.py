@@ -6,8 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from contracts.errors import ConfigError
 from trainer.commands.options import Commands, whole
 
@@ -58,7 +57,7 @@ def _split(options: argparse.Namespace) -> int:
     out = options.out or options.dataset / f"split-{options.recipe}.json"
     save_split(split, out)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(split) + b"\n")
+        print_json(split)
     else:
         print_split(split)
     print(f"trainer: split {split.digest[:12]}… in {out}", file=sys.stderr)

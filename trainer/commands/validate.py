@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
-import msgspec
-
+from contracts.cli import print_json
 from trainer.commands.options import Commands, add_engine, add_store, placed, workers_of
 
 
@@ -40,7 +38,7 @@ def _validate(options: argparse.Namespace) -> int:
     with engine(workers_of(options), options.cluster) as made:
         census = sweep(plan, made)
     if options.json:
-        sys.stdout.buffer.write(msgspec.json.encode(census) + b"\n")
+        print_json(census)
     else:
         print_census(census)
     say(f"index: {out}")

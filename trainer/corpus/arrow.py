@@ -8,6 +8,7 @@ the digest of what went in.
 from __future__ import annotations
 
 import functools
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class ArrowShard:
     def __init__(self, path: Path, schema: FeatureSchema) -> None:
         """Raises `MissingError`, `DatasetError`, `SchemaMismatchError`."""
         try:
-            with pa.memory_map(str(path)) as source:
+            with pa.memory_map(os.fsencode(path)) as source:
                 reader = pa.ipc.open_file(source)
                 if reader.num_record_batches != 1:
                     raise pa.ArrowInvalid(f"{reader.num_record_batches} record batches")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -110,9 +112,19 @@ def is_complete(path: Path) -> bool:
         return bool(file.schema_arrow.metadata[b"complete"] == b"true")
 
 
-def _opened(path: Path) -> Any:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
-        file = pq.ParquetFile(path)
+        with pa.OSFile(os.fsencode(path)) as stored:  # a name it would read as an address
+            file = pq.ParquetFile(stored)
+            if (file.schema_arrow.metadata or {}).get(b"format") != FORMAT or file.schema_arrow.names != SCHEMA.names:
+                raise DatasetError(
+                    path,
+                    "another kind of Parquet file",
+                    expected="an index",
+                    remedy="choose another file, or remove it",
+                )
+            yield file
     except FileNotFoundError:
         raise MissingError(
             path, "no such file", expected="an index", remedy="make one with `trainer validate STORE`"
@@ -124,11 +136,6 @@ def _opened(path: Path) -> Any:
             expected="an index",
             remedy="choose another file, or remove it",
         ) from None
-    if (file.schema_arrow.metadata or {}).get(b"format") != FORMAT or file.schema_arrow.names != SCHEMA.names:
-        raise DatasetError(
-            path, "another kind of Parquet file", expected="an index", remedy="choose another file, or remove it"
-        )
-    return file
 
 
 def _row(finding: Finding) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.phases import SOURCES, Source
+from contracts.text import printable
 from trainer.corpus.gates import SourceFacts
 from trainer.corpus.reasons import Reason, Verdict, worst
 from trainer.versions import EXTRACTION, code_digest
@@ -78,9 +79,3 @@ def without_manifest(folder: Path, mark: str, reason: Reason) -> Finding:
 def relative(folder: Path) -> str:
     """`<host>/<episode>`: how the index names a folder. What cannot be printed is escaped."""
     return printable(f"{folder.parent.name}/{folder.name}")
-
-
-def printable(name: str) -> str:
-    """A file's name as text that any file can hold."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

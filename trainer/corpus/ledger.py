@@ -116,7 +116,7 @@ def opened_ledger(path: Path, *, full: bool) -> Iterator[Ledger]:
         resumed = _fits(path, full=full)
         if not resumed:
             remove_ledger(path)
-        with contextlib.closing(sqlite3.connect(path)) as connection:
+        with contextlib.closing(sqlite3.connect(path.absolute())) as connection:
             connection.executescript(_TABLE)
             if not resumed:
                 connection.execute(f"PRAGMA application_id = {int(full)}")
@@ -142,7 +142,7 @@ def _fits(path: Path, *, full: bool) -> bool:
     if not path.exists():
         return False
     try:
-        with contextlib.closing(sqlite3.connect(path)) as connection:
+        with contextlib.closing(sqlite3.connect(path.absolute())) as connection:
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             (kind,) = connection.execute("PRAGMA application_id").fetchone()
             (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -140,7 +141,8 @@ class ParquetShard:
     def __init__(self, path: Path, schema: FeatureSchema) -> None:
         self.path, self._schema = path, schema
         try:
-            self._table = pq.read_table(path)
+            with pa.OSFile(os.fsencode(path)) as file:  # a name it would read as an address
+                self._table = pq.read_table(file)
         except FileNotFoundError:
             raise MissingError(path, "no such file", expected="a summary Parquet", remedy="check the path") from None
         except (pa.ArrowException, OSError) as error:

@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
+from contracts.cli import Parser, run
 from contracts.telemetry.storage import write_file
+from contracts.text import printable
 
 Verdict = Literal["accepted", "degraded", "rejected", "errored"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -216,7 +219,7 @@ KINDS: dict[str, Kind] = {
 def brief(text: str) -> str:
     """Text from a file, on one line, printable and not too long: it goes into indexes and terminals."""
     line = " ".join(text.split())
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line[:_LONGEST])
+    shown = printable(line[:_LONGEST])
     return shown if len(line) <= _LONGEST else f"{shown}…"
 
 
@@ -251,5 +254,22 @@ def _line(code: str, kind: Kind) -> str:
     return f"| `{code}` | {kind.meaning} | {example} |"
 
 
+def command_line() -> Parser:
+    """Its one argument."""
+    parser = Parser(prog="python -m trainer.corpus.reasons", example="python -m trainer.corpus.reasons docs/reasons.md")
+    parser.add_argument("page", type=Path, metavar="FILE", help="where to write it")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page; returns the exit status."""
+    return run("reasons", _main, arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    write_file(command_line().parse_args(arguments).page, page().encode())
+    return 0
+
+
 if __name__ == "__main__":
-    write_file(Path(sys.argv[1]), page().encode())
+    sys.exit(main())
