@@ -67,8 +67,9 @@ class Engine:
         deaths: tuple[type[BaseException], ...],
         everywhere: Callable[..., dict[str, Any]] | None = None,
     ) -> None:
-        """deaths: what the executor raises when a worker dies; everywhere: call a function once on each worker that
-        may be on another machine, worker -> result."""
+        """width: how many workers there are; deaths: what the executor raises when one dies; everywhere: call a
+        function once on each worker that may be on another machine, worker -> result."""
+        self.width = width
         self._everywhere = everywhere
         self._make, self._deaths = make, deaths
         self._ahead = 1 if make is _Here else width * IN_FLIGHT

@@ -23,7 +23,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     bundle: str
     form: str
-    """How it was compiled: `full int8`, `all 236 rounds` and the like."""
+    """How it was compiled: `dynamic int8`, `all 236 rounds` and the like."""
     architecture: str
     threat_model: ThreatModel
     macro_f1: Interval

@@ -84,13 +84,13 @@ def _answer(job: Job, *, first_seed: int, dataset: Path, out: Path) -> Answers:
     return answers_of(job, first_seed, dataset, out)
 
 
-def prove(dataset: Path, out: Path, allow_float: bool) -> Callable[[Job], Outcome]:
-    """Compiles one model in all its forms and proves them."""
-    return functools.partial(_prove, dataset=dataset, out=out, allow_float=allow_float)
+def prove(dataset: Path, out: Path, allow_float: bool, compilers: int) -> Callable[[Job], Outcome]:
+    """Compiles one model in all its forms, by so many C compilers at a time, and proves them."""
+    return functools.partial(_prove, dataset=dataset, out=out, allow_float=allow_float, compilers=compilers)
 
 
-def _prove(job: Job, *, dataset: Path, out: Path, allow_float: bool) -> Outcome:
+def _prove(job: Job, *, dataset: Path, out: Path, allow_float: bool, compilers: int) -> Outcome:
     prepare()
     from trainer.compile.prove import prove_job
 
-    return prove_job(job, dataset, out, allow_float)
+    return prove_job(job, dataset, out, allow_float, compilers)

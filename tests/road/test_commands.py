@@ -222,14 +222,14 @@ class TestReplayRefuses:
 
 
 def tracked() -> dict[str, str]:
-    """Every tracked text file but the recordings, by name."""
+    """Every tracked text file but the recordings, by name: arrays and models are not text."""
     git = shutil.which("git")
     assert git
     listed = subprocess.run([git, "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     names = [
         name
         for name in listed.splitlines()
-        if not {"corpus", "seeds"} & set(Path(name).parts) and not name.endswith(".npz")
+        if not {"corpus", "seeds"} & set(Path(name).parts) and not name.endswith((".npz", ".tflite", ".tl"))
     ]
     return {name: (ROOT / name).read_text() for name in names if (ROOT / name).exists()}
 

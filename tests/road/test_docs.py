@@ -63,7 +63,8 @@ def test_code_on_the_page_runs(place: Path) -> None:
     assert "walking" in said
     assert "tuned by: person-" in said
     assert "macro F1 on held-out person-" in said
-    assert len(list((place / "build" / "mine-models" / "bundles").iterdir())) == 2  # realistic is oracle here
+    names = {path.name[:4] for path in (place / "build" / "mine-models" / "bundles").iterdir()}
+    assert {"gbt-"} <= names <= {"gbt-", "mlp-"}  # a forest always passes: the fitted one is exact
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))

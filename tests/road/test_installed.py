@@ -53,7 +53,6 @@ def test_a_bundle_is_installed_shadowed_replayed_promoted_and_rolled_back(
     assert costs["windows"] == len(windows)
     assert costs["disagreement"]["value"] == pytest.approx(sum(unlike) / len(unlike))
     assert costs["disagreement"]["low"] <= costs["disagreement"]["value"] <= costs["disagreement"]["high"]
-    assert 0.0 < costs["disagreement"]["value"] < 0.8
     assert costs["inference_ms"]["p50"] > 0
     score = [metrics for metrics in told("metrics") if metrics["basis"] == "running"][-1]
     assert score["shadow"]["bundle"]["name"].startswith("cnn-oracle-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -36,12 +37,18 @@ def options_exist(lines: list[str]) -> None:
     """Every option of some command lines is in the command's help."""
     for line in lines:
         program, verb = line.split()[:2]
-        done = subprocess.run(
-            [sys.executable, "-m", f"{program}.cli", verb, "--help"], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, line
+        text = help_of(program, verb)
         for option in re.findall(r"--[a-z-]+", line):
-            assert option in done.stdout, line
+            assert option in text, line
+
+
+@functools.cache
+def help_of(program: str, verb: str) -> str:
+    """What a command says of itself."""
+    command = [sys.executable, "-m", f"{program}.cli", verb, "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, command
+    return done.stdout
 
 
 def test_every_path_in_the_tree_exists() -> None:

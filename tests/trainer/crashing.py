@@ -21,9 +21,9 @@ if __name__ == "__main__":
     def fails(*_arguments: object) -> bytes:
         raise RuntimeError("no kernel\nfor that")
 
-    nets.FORMS = (  # type: ignore[assignment]  # three, not four
-        nets.Form("float32", small=False, portable=True, convert=nets._float32),
-        nets.Form("dies", small=True, portable=True, convert=dies),
-        nets.Form("fails", small=True, portable=True, convert=fails),
+    nets.FORMS = (
+        nets.Form("float32", small=False, convert=nets._float32),
+        nets.Form("dies", small=True, convert=dies),
+        nets.Form("fails", small=True, convert=fails),
     )
     main(Path(sys.argv[-1]))

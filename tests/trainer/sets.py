@@ -14,6 +14,9 @@ from trainer.corpus.dataset import Dataset
 from trainer.corpus.side import Side, side_of
 
 CLASSES = ("walking", "sitting", "lying")
+CHANCE = 1 / len(CLASSES)
+LEARNED = (CHANCE + 1) / 2
+"""A share of right decisions half way from chance to all: who learned anything is well above, whatever the weights."""
 CHANNELS = (
     Channel(name="ax", source="proc", kind="given", unit="g"),
     Channel(name="ay", source="proc", kind="given", unit="g"),

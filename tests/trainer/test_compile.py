@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+import platform
+import re
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import xgboost as xgb
 
 from contracts.errors import ParityError
-from contracts.features import FeatureSchema
 from edge.runtimes.treelite import ELF_MACHINES
 from tests.conftest import Build
-from trainer.architectures import architecture_named
-from trainer.architectures.gbt import Gbt, GbtModel
+from tests.golden.models import FOREST, ROUNDS, golden
+from trainer.architectures.gbt import GbtModel
 from trainer.compile import trees
 from trainer.compile.base import Candidate
-from trainer.compile.candidates import PER_PHASE, examples, for_other_machines
+from trainer.compile.candidates import for_other_machines
 from trainer.compile.convert import Converted, convert
 from trainer.compile.measure import run_candidate
 from trainer.compile.nets import FORMS
+from trainer.compile.pruned import forests
 from trainer.compile.record import Tried, load_compilations
-from trainer.corpus.dataset import Dataset, open_dataset
-from trainer.corpus.side import side_of
 
 pytestmark = pytest.mark.slow
 
@@ -40,33 +43,35 @@ def checkpoint(built: Build, title: str) -> Path:
     return built.out / "checkpoints" / "held_out_host" / title / "full-0"
 
 
-def test_every_net_is_tried_in_four_forms_and_every_forest_in_several_sizes(
+def test_every_net_is_tried_in_three_forms_and_every_forest_in_several_sizes(
     tried: dict[str, dict[str, Tried]],
 ) -> None:
     assert len(tried) == 12
     for title, forms in tried.items():
-        if title.startswith("gbt"):
+        forest = title.startswith("gbt")
+        if forest:
             sizes = [one.size for one in forms.values() if one.size is not None]
-            assert len(sizes) == len(forms) >= 6
-            assert sizes == sorted(sizes, reverse=True)
-            assert {"depth 3, fitted anew", "depth 2, fitted anew"} < forms.keys()
+            assert len(sizes) == len(forms) > 1
+            assert all(re.fullmatch(r"(all )?\d+ rounds", form) for form in forms)
+            assert not any(judged.refused for form, one in forms.items() if "all" in form for judged in one.judged)
         else:
             assert forms.keys() == {form.name for form in FORMS}
-        (ships,) = [one for one in forms.values() if one.ships]
-        passing = [
-            one
-            for one in forms.values()
-            if one.small and one.form != "full int8" and not any(j.refused for j in one.judged)
-        ]
-        assert ships.size == min(one.size or 0 for one in passing)
-        if "full int8" in forms:
-            assert forms["full int8"].verdict.startswith("refused: decides near ties otherwise on a Pi")
         for one in forms.values():
             assert one.verdict.split(":")[0] in ("ships", "refused", "passes, but a smaller one does", "for comparison")
             runtimes = {judged.runtime.split()[0] for judged in one.judged}
             nets, forests = {"ai-edge-litert", "tflite-runtime"}, {"treelite-native", "treelite-gtil"}
-            assert runtimes == (forests if title.startswith("gbt") else nets)
+            assert runtimes == (forests if forest else nets)
             assert all(0 < judged.p50_ms <= judged.p99_ms for judged in one.judged)
+
+
+def test_what_ships_is_the_smallest_that_passes_and_float_only_where_none_does(
+    tried: dict[str, dict[str, Tried]],
+) -> None:
+    for title, forms in tried.items():
+        passing = [one for one in forms.values() if not any(judged.refused for judged in one.judged)]
+        small = [one.size for one in passing if one.small and one.size is not None]
+        ships = [one for one in forms.values() if one.ships]
+        assert [one.size for one in ships] == [min(small, default=one.size) for one in passing[:1]], title
 
 
 def test_forms_are_what_they_are_called(tried: dict[str, dict[str, Tried]]) -> None:
@@ -83,15 +88,10 @@ def test_forms_are_what_they_are_called(tried: dict[str, dict[str, Tried]]) -> N
         assert share["float32"] == share["float16"] == (0, 0), title
         assert share["dynamic int8"][0] > 0.75, title
         assert share["dynamic int8"][1] == 0, title
-        assert share["full int8"][0] > 0.5, title  # an unrolled loop repeats its int32 biases
-        assert share["full int8"][1] > (0.2 if title.startswith("mlp") else 0.5), title  # mlp: mostly its head
         for some in facts.values():
             assert some is not None
             assert some.foreign == ()
             assert any(operator.startswith("FULLY_CONNECTED v") for operator in some.operators)
-        int8 = facts["full int8"]
-        assert int8 is not None
-        assert any(operator.startswith("QUANTIZE v") for operator in int8.operators)
         size = {name: one.size or 0 for name, one in forms.items()}
         assert size["dynamic int8"] < size["float16"] < size["float32"], title
 
@@ -104,52 +104,29 @@ def test_a_converter_that_dies_or_fails_is_a_reported_candidate_and_the_others_g
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
     source = checkpoint(built, "mlp-realistic")
-    windows = np.zeros((2, 36 * 6), np.float32)
-    found = convert("mlp", dict.fromkeys(["dies", "fails", "float32"], source), examples=windows)
+    found = convert("mlp", dict.fromkeys(["dies", "fails", "float32"], source))
     assert found["dies"] == "the converter died of SIGSEGV"
     assert found["fails"] == "no kernel for that"
     assert isinstance(found["float32"], Converted)
     assert found["float32"].facts.operators
 
 
-def test_examples_are_of_every_phase_alike(dataset: Dataset, schema: FeatureSchema) -> None:
-    episodes = sorted(set(dataset.load_ids().episode_id))[::2]
-    side = side_of(dataset, "summary", tuple(schema.channel_ids), episodes)
-    shown = examples(side)
-    of_phase = np.minimum(np.bincount(side.y, minlength=5), PER_PHASE)
-    assert len(shown) == of_phase.sum()
-    whole = np.concatenate(list(side.parts()))
-    at = [int(np.flatnonzero((whole == row) | (np.isnan(whole) & np.isnan(row))).size > 0) for row in shown[:3]]
-    assert at == [1, 1, 1]
-
-
 @pytest.fixture(scope="module")
-def forest(built: Build) -> Candidate:
-    """A real one, of this machine alone."""
-    model = architecture_named("gbt").load(checkpoint(built, "gbt-realistic"))
-    assert isinstance(model, GbtModel)
-    small = GbtModel(model.booster[:3])
-    folder = built.out / "small"
-    folder.mkdir(exist_ok=True)
-    small.save(folder)
-    import platform
-
-    own = (platform.machine(),)
-    made = convert("gbt", {"3 rounds": folder / "model.ubj"}, machines=own)["3 rounds"]
+def forest(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
+    """The golden one, for this machine alone."""
+    own, source = (platform.machine(),), tmp_path_factory.mktemp("forest") / trees.CHECKPOINT
+    source.write_bytes(golden(FOREST).data)
+    made = convert("gbt", {"golden": source}, machines=own)["golden"]
     assert isinstance(made, Converted)
-    assert made.facts.trees == 15
+    assert made.facts.trees == 5 * ROUNDS
     return Candidate(
-        form="3 rounds",
-        artifacts=trees.tree_artifacts(own),
-        members=made.members,
-        small=True,
-        facts=made.facts,
+        form="golden", artifacts=trees.tree_artifacts(own), members=made.members, small=True, facts=made.facts
     )
 
 
 @pytest.mark.system
 def test_a_forest_ships_with_libraries_for_a_pi_and_for_a_workstation(forest: Candidate) -> None:
-    whole, notes = for_other_machines(forest)
+    whole, notes = for_other_machines(forest, 1)
     assert notes == ()
     assert [artifact.machine for artifact in whole.artifacts if artifact.machine] == ["x86_64", "aarch64"]
     assert whole.artifacts[-1].runtime == "treelite-gtil"
@@ -166,7 +143,7 @@ def test_a_machine_without_a_compiler_is_said_and_the_checkpoint_is_left_to_it(
 ) -> None:
     real = shutil.which
     monkeypatch.setattr(shutil, "which", lambda name: None if "aarch64" in name else real(name))
-    whole, notes = for_other_machines(forest)
+    whole, notes = for_other_machines(forest, 1)
     assert notes == (
         "has no library for aarch64: aarch64-linux-gnu-gcc is not installed (Debian: gcc-aarch64-linux-gnu); "
         "there it runs only where treelite is installed",
@@ -175,10 +152,8 @@ def test_a_machine_without_a_compiler_is_said_and_the_checkpoint_is_left_to_it(
 
 
 def test_a_candidate_that_no_runtime_can_open_says_so(forest: Candidate, tmp_path: Path) -> None:
-    from dataclasses import replace
-
-    np.save(tmp_path / "w.npy", np.zeros((3, 216), np.float32))
-    spoiled = replace(forest, members=dict.fromkeys(forest.members, b"hello"))
+    np.save(tmp_path / "w.npy", np.zeros((3, 48), np.float32))
+    spoiled = dataclasses.replace(forest, members=dict.fromkeys(forest.members, b"hello"))
     with pytest.raises(ParityError, match=r"model\.x86_64\.so in treelite-native: .*expected to run"):
         list(run_candidate(spoiled, tmp_path / "w.npy", 5))
 
@@ -200,24 +175,17 @@ def test_a_net_that_no_small_form_keeps_ships_in_float_only_when_asked_for(
     assert allowed.compilation.tried[0].verdict.startswith("ships: no smaller one passes, and --allow-float")
 
 
-def test_shallower_forests_are_what_they_say(built: Build, schema: FeatureSchema) -> None:
-    import json
-
-    from trainer.compile.pruned import forests
-    from trainer.fits import load_fits
-    from trainer.split import load_split
-
-    dataset = open_dataset(built.out / "dataset", schema)
-    split = load_split(built.out / "split-held_out_host.json", dataset.digest)
-    (job,) = [job for job in load_fits(built.out).wanted("held_out_host") if job.title == "gbt-realistic"]
-    train, validation = (side_of(dataset, "summary", job.channels, some) for some in (split.train, split.validation))
-    model = Gbt().load(checkpoint(built, "gbt-realistic"))
-    assert isinstance(model, GbtModel)
-    found = dict(forests(model, job, train, validation))
-    rounds = [booster.num_boosted_rounds() for form, booster in found.items() if "rounds" in form]
-    assert rounds == sorted(rounds, reverse=True)
-    assert rounds[0] == model.booster.num_boosted_rounds()
-    for depth in (3, 2):
-        trees_of = json.loads(found[f"depth {depth}, fitted anew"].save_raw("json"))
-        nodes = [len(t["left_children"]) for t in trees_of["learner"]["gradient_booster"]["model"]["trees"]]
-        assert max(nodes) <= 2 ** (depth + 1) - 1
+@pytest.mark.parametrize("rounds", [1, 2, 3, 20])
+def test_smaller_forests_are_the_first_rounds_of_the_fitted_one_each_with_fewer_than_the_one_before(
+    rounds: int,
+) -> None:
+    rng = np.random.default_rng(0)
+    learned = xgb.DMatrix(rng.normal(size=(90, 4)), np.arange(90) % 3)
+    booster = xgb.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, learned, rounds)
+    found = forests(GbtModel(booster))
+    kept = [one.num_boosted_rounds() for one in found.values()]
+    assert list(found) == [f"all {rounds} rounds", *(f"{some} rounds" for some in kept[1:])]
+    assert kept[0] == rounds
+    assert all(1 <= fewer < more for more, fewer in itertools.pairwise(kept))
+    whole = booster.get_dump()
+    assert all(one.get_dump() == whole[: 3 * some] for one, some in zip(found.values(), kept, strict=True))

@@ -175,6 +175,13 @@ def test_the_smallest_that_passes_ships_and_the_fastest_of_equals() -> None:
     assert [one.ships for one in tried] == [False, False, True, False]
 
 
+def test_of_forests_as_large_as_each_other_the_one_with_fewer_nodes_ships_whatever_the_clock_says() -> None:
+    trials = [trial("more", 200, 1, nodes=90), trial("fewer", 200, 2, nodes=60)]
+    best = chosen(trials, allow_float=False)
+    assert best is not None
+    assert best.form == "fewer"
+
+
 def test_a_large_form_ships_only_when_asked_for_and_no_small_one_passes() -> None:
     trials = [trial("float32", 300, 1, small=False), trial("int8", 100, 1, "macro F1 …"), Trial(form="x", fault="dead")]
     assert chosen(trials, allow_float=False) is None

@@ -31,8 +31,7 @@ class Candidate:
     """One form of a model.
 
     artifacts: in order of preference; members: their bytes. small: what the stage is for, quantized or made of trees;
-    any other ships only if that was asked for. portable: whether it
-    is known to decide on a Pi as it does here. exact: (N, K) that the artifact must reproduce, where it computes what
+    any other ships only if that was asked for. exact: (N, K) that the artifact must reproduce, where it computes what
     its model computes; None for a net, whose arithmetic is another.
     """
 
@@ -42,7 +41,6 @@ class Candidate:
     small: bool
     facts: Facts
     exact: NDArray[np.float32] | None = None
-    portable: bool = True
 
     @property
     def size(self) -> int:

@@ -9,8 +9,6 @@ from trainer.compile.base import Candidate
 from trainer.compile.measure import Run
 from trainer.compile.record import Judged, Tried
 
-NOT_PORTABLE = "decides near ties otherwise on a Pi with tflite-runtime, whose int8 kernels round differently there"
-"""Measured under emulation (tests/arm64, docs/adr/0020): one window of 295."""
 SLOWER = 1.05
 """Times of microseconds differ by so much from run to run."""
 
@@ -32,9 +30,7 @@ class Trial:
             return self.fault
         if self.candidate.facts.foreign:
             return f"operators that no interpreter has built in: {', '.join(self.candidate.facts.foreign)}"
-        by_reason: dict[str, list[str]] = (
-            {} if self.candidate.portable else {NOT_PORTABLE: [one.runtime for one in self.judged]}
-        )
+        by_reason: dict[str, list[str]] = {}
         for one in self.judged:
             for reason in one.refused:
                 by_reason.setdefault(reason, []).append(one.runtime)
@@ -51,10 +47,13 @@ class Trial:
         return self.candidate is not None and self.candidate.small
 
     @property
-    def order(self) -> tuple[int, float]:
-        """Smaller first, then faster in the runtime that would be used here."""
+    def order(self) -> tuple[int, int, float]:
+        """Smaller first, then faster in the runtime that would be used here.
+
+        Of forests those of fewer nodes are faster: libraries are padded to the same size, and times vary.
+        """
         assert self.candidate is not None
-        return self.candidate.size, self.judged[0].p50_ms
+        return self.candidate.size, self.candidate.facts.nodes, self.judged[0].p50_ms
 
 
 def chosen(trials: Sequence[Trial], *, allow_float: bool) -> Trial | None:

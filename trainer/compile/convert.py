@@ -5,38 +5,35 @@ python -m trainer.compile.convert TASK.json      (written and read here)
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from contracts.errors import PhasewatchError, WorkError
 from contracts.telemetry.storage import write_file
 from trainer.compile.base import Facts
+from trainer.compile.child import run_child
 
 LIMIT_S = 600
-"""For one form; the slowest takes ten seconds."""
+"""For one form; the slowest takes ten seconds where it has a core to itself."""
 _STARTED, _FAILED, _FACTS = "started", "failed", "facts.json"
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What to convert. forms: (name, source) in order, each written into the folder `<out>/<number>`.
 
-    A net: the source is its checkpoint's folder, `examples` an .npy file. A forest: the source is the file of a booster
-    or of Treelite, for `machines`.
+    A net: the source is its checkpoint's folder. A forest: the source is the file of a booster or of Treelite, for
+    `machines`, by so many `compilers` at a time.
     """
 
     architecture: str
     out: str
     forms: dict[int, tuple[str, str]]
-    examples: str | None = None
     machines: tuple[str, ...] = ()
+    compilers: int = 1
 
 
 class Converted(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +47,8 @@ def convert(
     architecture: str,
     forms: Mapping[str, Path],
     *,
-    examples: NDArray[np.float32] | None = None,
     machines: tuple[str, ...] = (),
+    compilers: int = 1,
 ) -> dict[str, Converted | str]:
     """Every form that could be made, or why not, by name. One process does all; after a death the next goes on.
 
@@ -60,19 +57,18 @@ def convert(
     found: dict[str, Converted | str] = {}
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
-        if examples is not None:
-            np.save(folder / "examples.npy", examples, allow_pickle=False)
         while left := {i: (form, source) for i, (form, source) in enumerate(forms.items()) if form not in found}:
             task = Task(
                 architecture=architecture,
                 out=name,
                 forms={i: (form, str(source.absolute())) for i, (form, source) in left.items()},
-                examples=None if examples is None else str(folder / "examples.npy"),
                 machines=machines,
+                compilers=compilers,
             )
             (folder / "task.json").write_bytes(msgspec.json.encode(task))
             command = [sys.executable, "-m", "trainer.compile.convert", str(folder / "task.json")]
-            end = _end_of(command, LIMIT_S * len(left))
+            ended = run_child(command, LIMIT_S * len(left))
+            end = ": ".join([ended.fault or "ended with 0", *ended.complaints[-1:]])
             for i, (form, _) in left.items():
                 outcome = _outcome(folder / str(i), end)
                 if outcome is not None:
@@ -90,18 +86,6 @@ def _outcome(folder: Path, end: str) -> Converted | str | None:
         members = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith("model.")}
         return Converted(members=members, facts=msgspec.json.decode((folder / _FACTS).read_bytes(), type=Facts))
     return f"the converter {end}" if (folder / _STARTED).exists() else None
-
-
-def _end_of(command: list[str], limit_s: float) -> str:
-    """Run a command; how it ended, in words."""
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired:
-        return f"took over {limit_s:.0f} s"
-    if done.returncode < 0:
-        return f"died of {signal.Signals(-done.returncode).name}"
-    lines = done.stderr.decode(errors="replace").strip().splitlines()
-    return f"ended with {done.returncode}: {lines[-1]}" if lines else f"ended with {done.returncode}"
 
 
 def main(path: Path) -> None:
@@ -131,7 +115,7 @@ def _forest(task: Task, source: Path) -> Converted:
         forest = treelite.Model.deserialize(str(source))
     else:
         forest = treelite.frontend.from_xgboost(xgb.Booster(model_file=str(source)))
-    members, facts = compile_forest(forest, task.machines)
+    members, facts = compile_forest(forest, task.machines, task.compilers)
     return Converted(members=members, facts=facts)
 
 
@@ -146,8 +130,7 @@ def _net(task: Task, form: str, source: Path) -> Converted:
 
     model = architecture_named(task.architecture).load(source)
     assert isinstance(model, NetModel), type(model)
-    assert task.examples is not None
-    data = to_tflite(form, model, np.load(task.examples, allow_pickle=False))
+    data = to_tflite(form, model)
     return Converted(members={"model.tflite": data}, facts=facts_of(data))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,7 +16,11 @@ from contracts.bundle import Artifact
 from contracts.errors import ParityError
 from edge.runtimes.tflite import installed_interpreters
 from trainer.compile.base import Candidate
+from trainer.compile.child import run_child
 from trainer.compile.probe import Job, Report
+
+LIMIT_S, LIMIT_PER_WINDOW_S = 600, 0.1
+"""For one artifact in one runtime. A window takes less than a millisecond, and its process about a second to start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,8 @@ class Run:
 def run_candidate(candidate: Candidate, windows: Path, classes: int) -> Iterator[Run]:
     """Every artifact through every runtime installed, in order of preference: the first is what ships.
 
-    windows: an .npy file of (N, C, T) or (N, F) float32. Raises `ParityError` for one that does not run.
+    windows: an .npy file of (N, C, T) or (N, F) float32. Raises `ParityError` for one that does not run, or not to its
+    end.
     """
     for artifact in candidate.artifacts:
         interpreters = installed_interpreters() if artifact.runtime == "tflite" else (None,)
@@ -57,17 +60,15 @@ def _run(data: bytes, artifact: Artifact, interpreter: str | None, windows: Path
         Path(job.data).write_bytes(data)
         (folder / "job.json").write_bytes(msgspec.json.encode(job))
         command = [sys.executable, "-m", "trainer.compile.probe", str(folder / "job.json")]
-        done = subprocess.run(command, capture_output=True, check=False)
-        if done.returncode:
-            died = done.returncode < 0 and f"died of {signal.Signals(-done.returncode).name}"
-            lines = done.stderr.decode(errors="replace").strip().splitlines() or [f"ended with {done.returncode}"]
+        ended = run_child(command, LIMIT_S + LIMIT_PER_WINDOW_S * _count(windows))
+        if ended.fault is not None:
             raise ParityError(
                 f"{artifact.member} in {interpreter or artifact.runtime}",
-                died or lines[-1],
+                ended.complaints[-1] if ended.complaints else ended.fault,
                 expected="to run",
                 remedy="do not ship it",
             )
-        report = msgspec.json.decode(done.stdout, type=Report)
+        report = msgspec.json.decode(ended.said, type=Report)
         return Run(
             artifact=artifact,
             runtime=report.runtime,
@@ -75,3 +76,7 @@ def _run(data: bytes, artifact: Artifact, interpreter: str | None, windows: Path
             p50_ms=report.p50_ms,
             p99_ms=report.p99_ms,
         )
+
+
+def _count(windows: Path) -> int:
+    return len(np.load(windows, mmap_mode="r", allow_pickle=False))

@@ -14,10 +14,16 @@ _WINDOWS = 2000
 """Importance is worked out on at most so many windows."""
 
 
-def golden_rows(y: NDArray[np.int64], said: NDArray[np.float32], tolerance: float) -> NDArray[np.intp]:
-    """The first few windows of each class whose decision a difference of `tolerance` cannot change; else the surest."""
+def golden_rows(
+    y: NDArray[np.int64], said: NDArray[np.float32], off: NDArray[np.float32], tolerance: float
+) -> NDArray[np.intp]:
+    """The first few windows of each class whose decision a difference of `tolerance` cannot change, and whose
+    probabilities differ by half of it at most; else the surest.
+
+    said: (N, K); off: (N,) how far probabilities were seen to differ.
+    """
     second, first = np.sort(said, axis=1)[:, -2:].T
-    clear = first - second > 2 * tolerance
+    clear = (first - second > 2 * tolerance) & (off <= tolerance / 2)
     chosen = []
     for label in np.unique(y):
         at = np.flatnonzero(y == label)

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ import treelite
 from contracts.bundle import Artifact
 from contracts.errors import ConfigError, ParityError
 from trainer.compile.base import Facts
+from trainer.compile.child import run_child
 from trainer.quiet import hushed
 
 # One file per unit keeps the compiler small; without contraction the sums round as XGBoost's do.
@@ -28,6 +28,8 @@ MACHINES = {
     "aarch64": ("aarch64-linux-gnu-gcc", "-mcpu=cortex-a72", "-Wl,-z,max-page-size=16384"),
 }
 """Compilers of Debian's by the machine that they compile for, and what they are told."""
+COMPILER_LIMIT_S = 300
+"""For one unit; it takes less than a second."""
 CHECKPOINT = "model.tl"
 ENTRY = """#include "header.h"
 void predict_window(const float* window, float* result) {{
@@ -64,8 +66,18 @@ def tree_artifacts(machines: tuple[str, ...]) -> tuple[Artifact, ...]:
     )
 
 
-def compile_forest(forest: treelite.Model, machines: tuple[str, ...]) -> tuple[dict[str, bytes], Facts]:
-    """Members by name. Raises `ConfigError` without a C compiler, `ParityError` if one fails."""
+def compilers_each(workers: int, forests: int) -> int:
+    """How many compilers each of several forests may run at a time: of all together no more than there are workers."""
+    return max(1, workers // max(1, forests))
+
+
+def compile_forest(
+    forest: treelite.Model, machines: tuple[str, ...], compilers: int = 1
+) -> tuple[dict[str, bytes], Facts]:
+    """Members by name, by so many compilers at a time, or as many as there are cores if those are fewer.
+
+    Raises `ConfigError` without a C compiler, `ParityError` if one fails.
+    """
     described = json.loads(forest.dump_as_json())
     nodes = sum(len(tree["nodes"]) for tree in described["trees"])
     (classes,) = described["num_class"]
@@ -85,11 +97,11 @@ def compile_forest(forest: treelite.Model, machines: tuple[str, ...]) -> tuple[d
         entry = ENTRY.format(features=forest.num_feature, classes=classes)
         (folder / "c" / "entry.c").write_text(entry)
         for machine in machines:
-            members[library_name(machine)] = _library(folder / "c", machine)
+            members[library_name(machine)] = _library(folder / "c", machine, compilers)
     return members, Facts(trees=forest.num_tree, nodes=nodes)
 
 
-def _library(folder: Path, machine: str) -> bytes:
+def _library(folder: Path, machine: str, compilers: int) -> bytes:
     compiler = compiler_for(machine)
     if compiler is None:
         raise ConfigError(
@@ -101,7 +113,7 @@ def _library(folder: Path, machine: str) -> bytes:
     def build(unit: str) -> None:
         _run([*compiler, *FLAGS, "-c", f"{unit}.c", "-o", f"{unit}.o"], folder)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(min(compilers, len(os.sched_getaffinity(0)))) as pool:
         list(pool.map(build, units))
     library = folder / library_name(machine)
     _run([*compiler, "-shared", "-s", "-o", library.name, *(f"{unit}.o" for unit in units), "-lm"], folder)
@@ -109,9 +121,11 @@ def _library(folder: Path, machine: str) -> bytes:
 
 
 def _run(command: list[str], folder: Path) -> None:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["no message"]
+    ended = run_child(command, COMPILER_LIMIT_S, folder)
+    if ended.fault is not None:
         raise ParityError(
-            " ".join(command[:1]), lines[0], expected="a library", remedy="check that it makes shared libraries"
+            command[0],
+            ended.complaints[0] if ended.complaints else ended.fault,
+            expected="a library",
+            remedy="check that it makes shared libraries",
         )

@@ -60,14 +60,10 @@ def curve(one: Compilation) -> str:
                 continue
             kilobytes, difference = tried.size / 1000, tried.judged[0].difference
             passes = not tried.judged[0].refused
-            anew = "anew" in tried.form
-            colour = COLOURS[3] if anew else COLOURS[0]
             if difference.low is not None and difference.high is not None:
-                axes.plot([kilobytes] * 2, [difference.low, difference.high], color=colour, linewidth=1)
-            face = colour if passes else "white"
-            axes.plot(kilobytes, difference.value, "D" if anew else "o", color=colour, markerfacecolor=face)
-        axes.plot([], [], "o", color=COLOURS[0], label="fewer rounds")
-        axes.plot([], [], "D", color=COLOURS[3], label="shallower, fitted anew")
+                axes.plot([kilobytes] * 2, [difference.low, difference.high], color=COLOURS[0], linewidth=1)
+            face = COLOURS[0] if passes else "white"
+            axes.plot(kilobytes, difference.value, "o", color=COLOURS[0], markerfacecolor=face)
         axes.axhline(-bars.MARGIN, color="0.5", linestyle=":", linewidth=1)
         axes.axvline(PUBLISHED_KB, color="black", linestyle="--", linewidth=1)
         axes.set_xscale("log")
@@ -75,5 +71,4 @@ def curve(one: Compilation) -> str:
         axes.xaxis.set_minor_formatter("{x:.0f}")
         axes.set_xlabel("native library, kB")
         axes.set_ylabel("macro F1 less the model's")
-        axes.legend(frameon=False, fontsize=8)
         return svg(figure)
