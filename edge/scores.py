@@ -35,7 +35,8 @@ def per_class_f1(confusion: Ints | Floats) -> Floats:
     """F1 of each class: (..., K, K) -> (..., K). NaN for a class that is neither true nor decided anywhere."""
     hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     total = (confusion.sum(axis=-1) + confusion.sum(axis=-2)).astype(np.float64)
-    return np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=total > 0)
+    scores: Floats = np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=total > 0)
+    return scores
 
 
 def macro_f1(confusion: Ints | Floats) -> Floats:
