@@ -36,7 +36,8 @@ def per_class_f1(confusion: Ints | Floats) -> Floats:
     hit = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     truth = confusion.sum(axis=-1)
     total = (truth + confusion.sum(axis=-2)).astype(np.float64)
-    return np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=truth > 0)
+    f1: Floats = np.divide(2 * hit, total, out=np.full(hit.shape, np.nan), where=truth > 0)
+    return f1
 
 
 def macro_f1(confusion: Ints | Floats) -> Floats:

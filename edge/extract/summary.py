@@ -21,7 +21,7 @@ def summarise(tensor: NDArray[np.float32], schema: FeatureSchema) -> NDArray[np.
     """
     windows, channels, steps = tensor.shape
     lines = tensor.reshape(windows * channels, steps)
-    time = np.arange(steps) * (schema.step_ns / SECOND)
+    time = np.arange(steps, dtype=np.float64) * (schema.step_ns / SECOND)
     statistics = np.empty((len(lines), len(schema.statistics)), np.float32)
     with np.errstate(divide="ignore", invalid="ignore"):  # a window of one step has neither slope nor roughness
         for start in range(0, len(lines), _AT_ONCE):

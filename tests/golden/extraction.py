@@ -36,4 +36,5 @@ def vectors() -> dict[str, NDArray[Any]]:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FILE, **vectors())
+    arrays: dict[str, Any] = vectors()
+    np.savez_compressed(FILE, **arrays)

@@ -180,7 +180,7 @@ def _written(file: Path, model: Model, parts: Iterable[NDArray[np.float32]], win
     for part in parts:
         if written is None:
             shape = (windows, *part.shape[1:])
-            written = np.lib.format.open_memmap(file, "w+", np.float32, shape)  # type: ignore[no-untyped-call]  # numpy leaves it untyped
+            written = np.lib.format.open_memmap(file, "w+", np.float32, shape)  # type: ignore[no-untyped-call,unused-ignore]  # numpy 1 has no types here
         written[done : done + len(part)] = part
         done += len(part)
         found.append(model.predict(part))

@@ -95,7 +95,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no ty
             self._kept_at = time.monotonic()
 
     def _write(self, path: Path) -> None:
-        arrays = {f"variable_{i:04d}": np.asarray(v) for i, v in enumerate(_variables(self._net))}
+        arrays: dict[str, Any] = {f"variable_{i:04d}": np.asarray(v) for i, v in enumerate(_variables(self._net))}
         arrays |= {f"best_{i:04d}": np.asarray(v) for i, v in enumerate(self._stopper.best_weights)}
         arrays["progress"] = np.frombuffer(msgspec.json.encode(self._progress), np.uint8)
         data = io.BytesIO()
