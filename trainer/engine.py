@@ -179,7 +179,9 @@ def _begin() -> None:
 def engine(workers: int, cluster: str | None = None) -> Iterator[Engine]:
     """`workers` processes on this machine, or the Dask cluster at an address. Raises `ConfigError`, `WorkError`."""
     if cluster is not None:
-        with _dask(cluster) as made:
+        from trainer.cluster import joined
+
+        with joined(cluster) as made:
             yield made
         return
 
@@ -195,34 +197,6 @@ def engine(workers: int, cluster: str | None = None) -> Iterator[Engine]:
         made.close()
 
 
-@contextlib.contextmanager
-def _dask(address: str) -> Iterator[Engine]:
-    try:
-        from distributed import Client, KilledWorker
-    except ModuleNotFoundError:
-        raise ConfigError(
-            "--cluster", "no package distributed", expected="Dask", remedy="install phasewatch[cluster]"
-        ) from None
-    try:
-        client = Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise WorkError(
-            address,
-            f"no answer ({' '.join(str(error).split())[:120]})",
-            expected="a Dask scheduler",
-            remedy="start one with `dask scheduler`, or leave --cluster out",
-        ) from None
-    with client:
-        cores = client.ncores()
-        if not cores:
-            raise WorkError(
-                address, "a scheduler without workers", expected="one at least", remedy=f"start `dask worker {address}`"
-            )
-        _require_same_code(client.run(_speaks), address)
-        # Dask moves the tasks of a worker that died to another; only one that kills several comes back as KilledWorker
-        yield Engine(client.get_executor, sum(cores.values()), (KilledWorker,), client.run)
-
-
 def _sees(path: str) -> bool:
     return Path(path).exists()
 
@@ -233,11 +207,3 @@ def _speaks() -> str:
     from trainer.corpus.finding import VALIDATOR_VERSION
 
     return f"feature schema {feature_schema().hash[:12]}…, validator {VALIDATOR_VERSION}"
-
-
-def _require_same_code(found: dict[str, str], address: str) -> None:
-    for worker, speaks in found.items():
-        if speaks != _speaks():
-            raise ConfigError(
-                f"{address}: worker {worker}", speaks, expected=_speaks(), remedy="install this version there"
-            )

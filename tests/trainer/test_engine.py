@@ -196,7 +196,8 @@ def test_interrupt_ends_the_command_without_a_traceback(tmp_path: Path) -> None:
     many(tmp_path / "store", 200)
     command = [sys.executable, "-m", "trainer.cli", "validate", str(tmp_path / "store"), "--workers", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True)
-    time.sleep(1.2)
+    assert process.stderr
+    assert "validate: 200 steps" in process.stderr.readline()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -14,6 +14,7 @@ from contracts.errors import ConfigError, RevokedKeyError
 from contracts.features import FeatureSchema, feature_schema
 from contracts.keys import TrustedKeys, load_trusted_keys
 from contracts.paths import default_trust, shown, trust_folder
+from trainer.cluster import address
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -30,7 +31,9 @@ def add_engine(parser: Parser) -> None:
         metavar="N",
         help="processes on this machine (default: one per core)",
     )
-    where.add_argument("--cluster", metavar="URL", help="a Dask scheduler, tcp://host:8786 (docs/cluster.md)")
+    where.add_argument(
+        "--cluster", type=address, metavar="URL", help="a Dask scheduler, tcp://host:8786 (docs/cluster.md)"
+    )
 
 
 def workers_of(options: argparse.Namespace) -> int:
