@@ -13,6 +13,7 @@ from contracts.errors import ParityError
 from contracts.features import FeatureSchema
 from edge.runtimes.treelite import ELF_MACHINES
 from tests.conftest import Build
+from tests.pythons.found import HERE, interpreters_of
 from trainer.architectures import architecture_named
 from trainer.architectures.gbt import Gbt, GbtModel
 from trainer.compile import trees
@@ -64,7 +65,7 @@ def test_every_net_is_tried_in_four_forms_and_every_forest_in_several_sizes(
         for one in forms.values():
             assert one.verdict.split(":")[0] in ("ships", "refused", "passes, but a smaller one does", "for comparison")
             runtimes = {judged.runtime.split()[0] for judged in one.judged}
-            nets, forests = {"ai-edge-litert", "tflite-runtime"}, {"treelite-native", "treelite-gtil"}
+            nets, forests = set(interpreters_of(HERE)), {"treelite-native", "treelite-gtil"}
             assert runtimes == (forests if title.startswith("gbt") else nets)
             assert all(0 < judged.p50_ms <= judged.p99_ms for judged in one.judged)
 
