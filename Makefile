@@ -6,9 +6,23 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# The full set runs on Python 3.11 today, because of tflite-runtime; contracts and edge run on 3.11 to 3.13.
-PYTHON ?= $(firstword $(shell for p in python3.11 python3; do \
-	$$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null && echo $$p; done))
+
+# Without PYTHON=…: the newest that fits, each tried by running it, as a name may be a shim with nothing behind it.
+# The tests run on the Python of .venv, and `make pythons` brings the other end to it (docs/adr/0027).
+SUITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+WHICH := import sys; print(*sys.version_info[:3], sys.base_prefix)
+NAMED := import sys, importlib.util as u; \
+	print("%s (%d.%d%s)" % (sys.argv[1], *sys.version_info[:2], "" if u.find_spec("ensurepip") else " without venv"))
+MADE_BY := $(shell $(BIN)/python -c '$(WHICH)' 2>/dev/null)
+ifeq ($(origin PYTHON),undefined)
+CANDIDATES := python3.13 python3.12 python3.11 python3
+PYTHON = $(firstword $(shell for p in $(CANDIDATES); do $$p -c '$(SUITS)' 2>/dev/null && echo $$p; done; :))
+REMADE := $(if $(MADE_BY),,yes)
+else
+CANDIDATES := $(PYTHON)
+REMADE := $(if $(subst <$(MADE_BY)>,,<$(shell $(PYTHON) -c '$(WHICH)' 2>/dev/null)>),yes)
+endif
+FOUND = $(shell for p in $(CANDIDATES); do $$p -c '$(NAMED)' $$p 2>/dev/null; done; :)
 
 STORE ?= tests/corpus
 OUT ?= build/demo
@@ -18,17 +32,22 @@ MOSQUITTO ?=
 PYTEST_ARGS ?=
 JOBS ?= auto
 
-.PHONY: help setup demo test test-arm64 arm64 lint bench system schemas lock clean
+.PHONY: help setup demo test test-arm64 arm64 test-pythons pythons lint bench system schemas lock clean
 
 help: ## this list
 	@echo "make TARGET; the targets are:"
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-setup: $(READY) ## the environment alone, in .venv
+setup: $(READY) ## the environment alone, in .venv, by the newest Python from 3.11 to 3.13 (PYTHON=…)
+
+ifdef REMADE
+.PHONY: $(READY)
+endif
 
 $(READY): constraints.txt pyproject.toml
-	@if [ -z "$(PYTHON)" ]; then echo "make: no Python 3.11 found; expected python3.11 on the PATH; install it, or say make PYTHON=/path/to/python3.11" >&2; exit 2; fi
-	$(PYTHON) -m venv $(VENV)
+	@$(or $(PYTHON),false) -c '$(SUITS)' 2>/dev/null || { \
+		echo "make: found $(or $(FOUND),no Python); expected Python 3.11, 3.12 or 3.13 with venv (Debian: python3-venv); install it, or say make PYTHON=/path/to/python3" >&2; exit 2; }
+	$(PYTHON) -m venv $(if $(REMADE),--clear) $(VENV)
 	@echo "installing the pinned packages, about a gigabyte: two minutes on a good line"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -38,7 +57,7 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 	@$(BIN)/python -m edge.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
-test: $(READY) system lint arm64 ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+test: $(READY) system lint arm64 pythons ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
 
 test-arm64: $(READY) system arm64 ## the edge as a Pi would run it: both Pythons on an emulated Cortex-A72 (part of `make test`)
@@ -46,6 +65,12 @@ test-arm64: $(READY) system arm64 ## the edge as a Pi would run it: both Pythons
 
 arm64: $(READY) ## unpack the arm64 userlands for the tests, in build/arm64 (Debian's packages, aarch64 wheels, qemu)
 	@$(BIN)/python -m tests.arm64.userland build/arm64
+
+test-pythons: $(READY) pythons ## demo and quick tests on the other Python: Debian 13's 3.13, or 3.11 beside a later .venv (part of `make test`)
+	$(BIN)/python -m pytest -m pythons $(PYTEST_ARGS)
+
+pythons: $(READY) ## unpack the other Python for the tests, with the packages of the lock, in build/pythons
+	@$(BIN)/python -m tests.pythons.userland build/pythons
 
 lint: $(READY) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

@@ -100,10 +100,22 @@ def mosquitto(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def pytest_report_header() -> list[str]:
-    """Nothing is left out in silence: which Pythons the light install is proven on in this run."""
-    from tests.road.test_light_install import OTHERS, PYTHONS
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what waits for the build of all models, so that `-m "not built"` is quick."""
+    for item in items:
+        if "built" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.built)
 
-    absent = [version for version, python in OTHERS.items() if python is None]
-    left_out = f"; NOT on {', '.join(absent)}: not installed here" if absent else ""
-    return [f"light install of edge: on Python {', '.join(PYTHONS)}{left_out}"]
+
+def pytest_report_header() -> list[str]:
+    """Nothing is left out in silence: which Pythons this run shows what on."""
+    from tests.pythons.found import FOUND, HERE
+    from tests.pythons.userland import OTHER
+
+    absent = [version for version, python in FOUND.items() if python is None]
+    present = [version for version in FOUND if version not in absent]
+    left_out = f"; NOT on {', '.join(absent)}: not found here" if absent else ""
+    return [
+        f"everything: on Python {HERE}; demo and quick tests: on {OTHER.python} of Debian {OTHER.name} (build/pythons)",
+        f"light install of edge: on Python {', '.join(present)}{left_out}",
+    ]

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from contracts.bundle import BundleManifest, read_bundle
 from contracts.features import FeatureSchema
 from contracts.phases import PHASES
-from tests.arm64.userland import SUITES, Suite, python_of
+from tests.arm64.userland import python_of
 from tests.brokers import Subscriber
 from tests.bundles import make_bundle
 from tests.conftest import Build
+from tests.debian import SUITES, Suite
 from tests.golden.models import FOREST, NETS, golden
 from tests.recordings import ONE
 from trainer.compile.convert import Converted, convert

@@ -18,6 +18,7 @@ from contracts.errors import ParityError
 from edge.runtimes.treelite import ELF_MACHINES
 from tests.conftest import Build
 from tests.golden.models import FOREST, ROUNDS, golden
+from tests.pythons.found import HERE, interpreters_of
 from trainer.architectures.gbt import GbtModel
 from trainer.compile import trees
 from trainer.compile.base import Candidate
@@ -59,7 +60,7 @@ def test_every_net_is_tried_in_three_forms_and_every_forest_in_several_sizes(
         for one in forms.values():
             assert one.verdict.split(":")[0] in ("ships", "refused", "passes, but a smaller one does", "for comparison")
             runtimes = {judged.runtime.split()[0] for judged in one.judged}
-            nets, forests = {"ai-edge-litert", "tflite-runtime"}, {"treelite-native", "treelite-gtil"}
+            nets, forests = set(interpreters_of(HERE)), {"treelite-native", "treelite-gtil"}
             assert runtimes == (forests if forest else nets)
             assert all(0 < judged.p50_ms <= judged.p99_ms for judged in one.judged)
 
