@@ -116,13 +116,18 @@ def load_fits(out: Path) -> Fits:
 
 
 def relative(dataset: Path, out: Path) -> str:
-    """How `out` names its dataset, links resolved: so that both can be moved together, and be reached by any name."""
-    return os.path.relpath(dataset.resolve(), out.resolve())
+    """How `out` names its dataset: so that both can be moved together, and a dataset that is a link stays one.
+
+    From where `out` really is, for that is where the system begins when it reads `out/..`.
+    """
+    named = dataset.absolute()
+    place = named.resolve() if named.name == ".." else named.parent.resolve() / named.name
+    return os.path.relpath(place, out.resolve())
 
 
 def open_fitted(fits: Fits, out: Path) -> tuple[Dataset, dict[str, Split]]:
     """The dataset and the splits that were fitted to. Raises `MissingError`, `DatasetError`, `DigestError`."""
-    dataset = open_dataset((out.resolve() / fits.dataset).resolve())
+    dataset = open_dataset(out / fits.dataset)
     if dataset.digest != fits.dataset_digest:
         raise DigestError(
             dataset.path,

@@ -1,11 +1,10 @@
-"""What is kept from an earlier run is what this program would work out again, and is found by any name."""
+"""What is kept from an earlier run is what this program would work out again."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from tests.trainer.sets import motion_set
@@ -13,7 +12,7 @@ from trainer import versions
 from trainer.corpus.dataset import Dataset
 from trainer.evaluate.record import Evaluation
 from trainer.evaluate.stored import kept_evaluation, save_evaluation
-from trainer.fits import Fits, open_fitted, relative
+from trainer.fits import Fits
 from trainer.versions import EVALUATION, code_digest, library_versions
 
 
@@ -23,10 +22,10 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 @pytest.fixture
-def fits(motion: Dataset, tmp_path: Path) -> Fits:
+def fits(motion: Dataset) -> Fits:
     return Fits(
         command="trainer fit",
-        dataset=relative(motion.path, tmp_path),
+        dataset="set",
         dataset_digest=motion.digest,
         recipes=(),
         seeds=(0,),
@@ -74,30 +73,3 @@ def test_a_code_digest_goes_by_names_and_bytes(tmp_path: Path, monkeypatch: pyte
 
     assert digest(a="1", b="2") == digest(b="2", a="1")
     assert len({digest(a="1", b="2"), digest(a="12", b=""), digest(a="1", c="2"), digest(a="1"), digest(a="2")}) == 5
-
-
-@pytest.mark.parametrize("place", ["a link to it", "below a link", "the folder itself"])
-def test_the_dataset_is_found_again_whatever_out_is_called(
-    motion: Dataset, fits: Fits, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = tmp_path / "far" / "away" / "out"
-    real.mkdir(parents=True)
-    (tmp_path / "link").symlink_to(real if place == "a link to it" else real.parent)
-    out = {"a link to it": tmp_path / "link", "below a link": tmp_path / "link" / "out", "the folder itself": real}[
-        place
-    ]
-    named = tmp_path / "named"
-    named.symlink_to(motion.path)
-    made = msgspec.structs.replace(fits, dataset=relative(named, out))
-    assert open_fitted(made, out)[0].digest == motion.digest
-    monkeypatch.chdir(out.parent)
-    assert open_fitted(made, Path(out.name))[0].digest == motion.digest
-    assert not Path(made.dataset).is_absolute()
-
-
-def test_dataset_and_out_may_move_together(motion: Dataset, fits: Fits, tmp_path: Path) -> None:
-    shutil.copytree(motion.path, tmp_path / "one" / "set")
-    (tmp_path / "one" / "out").mkdir()
-    made = msgspec.structs.replace(fits, dataset=relative(tmp_path / "one" / "set", tmp_path / "one" / "out"))
-    (tmp_path / "one").rename(tmp_path / "other")
-    assert open_fitted(made, tmp_path / "other" / "out")[0].path == tmp_path / "other" / "set"
