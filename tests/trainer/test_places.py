@@ -23,12 +23,13 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def fitted(dataset: Path, out: Path) -> None:
     """As `trainer fit` leaves it, but for the models."""
     opened = open_dataset(dataset)
-    save_split(make_split(opened, recipe_named("held_out_host", 60)), split_path(out, "held_out_host"))
+    split = make_split(opened, recipe_named("held_out_host", 60))
+    save_split(split, split_path(out, "held_out_host"))
     fits = Fits(
         command="trainer fit",
         dataset=relative(dataset, out),
         dataset_digest=opened.digest,
-        recipes=("held_out_host",),
+        splits={"held_out_host": split.digest},
         seeds=(0,),
         quick=True,
         tuned=False,
