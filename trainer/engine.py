@@ -202,8 +202,7 @@ def _sees(path: str) -> bool:
 
 
 def _speaks() -> str:
-    """What a worker runs: told apart by all that decides an outcome."""
-    from contracts.features import feature_schema
-    from trainer.corpus.finding import VALIDATOR_VERSION
+    """What a worker runs."""
+    from trainer.versions import EVERYTHING, code_digest
 
-    return f"feature schema {feature_schema().hash[:12]}…, validator {VALIDATOR_VERSION}"
+    return f"code {code_digest(*EVERYTHING)[:12]}…"

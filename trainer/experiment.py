@@ -40,7 +40,7 @@ def fit_models(dataset: Dataset, splits: dict[str, Split], plan: FitPlan, engine
             command=plan.command,
             dataset=relative(dataset.path, plan.out),
             dataset_digest=dataset.digest,
-            recipes=tuple(splits),
+            splits={recipe: split.digest for recipe, split in splits.items()},
             seeds=plan.seeds,
             quick=plan.quick,
             tuned=plan.search is not None,

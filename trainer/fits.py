@@ -24,13 +24,13 @@ WITHOUT = "without-"
 
 
 class Fits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """dataset: its path, relative to the folder where this stands. recipes: the first is what ships."""
+    """dataset: its path, relative to the folder where this stands. splits: their digests by recipe."""
 
     format: Literal["phasewatch fits 1"] = "phasewatch fits 1"
     command: str
     dataset: str
     dataset_digest: str
-    recipes: tuple[str, ...]
+    splits: dict[str, str]
     seeds: tuple[int, ...]
     quick: bool
     tuned: bool
@@ -41,6 +41,11 @@ class Fits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def digest(self) -> str:
         """sha256 of all that decides the models, and so their scores."""
         return sha256(msgspec.json.encode(msgspec.structs.replace(self, command="", dataset=""), order="sorted"))
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """The first is what ships."""
+        return tuple(self.splits)
 
     def wanted(self, recipe: str, variant: str = FULL, seed: int | None = None) -> list[Job]:
         """Jobs of a recipe; of the first seed, or of any other."""
@@ -116,13 +121,18 @@ def load_fits(out: Path) -> Fits:
 
 
 def relative(dataset: Path, out: Path) -> str:
-    """How `out` names its dataset, links resolved: so that both can be moved together, and be reached by any name."""
-    return os.path.relpath(dataset.resolve(), out.resolve())
+    """How `out` names its dataset: so that both can be moved together, and a dataset that is a link stays one.
+
+    From where `out` really is, for that is where the system begins when it reads `out/..`.
+    """
+    named = dataset.absolute()
+    place = named.resolve() if named.name == ".." else named.parent.resolve() / named.name
+    return os.path.relpath(place, out.resolve())
 
 
 def open_fitted(fits: Fits, out: Path) -> tuple[Dataset, dict[str, Split]]:
     """The dataset and the splits that were fitted to. Raises `MissingError`, `DatasetError`, `DigestError`."""
-    dataset = open_dataset((out.resolve() / fits.dataset).resolve())
+    dataset = open_dataset(out / fits.dataset)
     if dataset.digest != fits.dataset_digest:
         raise DigestError(
             dataset.path,
@@ -130,4 +140,13 @@ def open_fitted(fits: Fits, out: Path) -> tuple[Dataset, dict[str, Split]]:
             expected=f"{fits.dataset_digest[:12]}…, which the models of {out} were fitted to",
             remedy="fit again",
         )
-    return dataset, {recipe: load_split(split_path(out, recipe), dataset.digest) for recipe in fits.recipes}
+    splits = {recipe: load_split(split_path(out, recipe), dataset.digest) for recipe in fits.recipes}
+    for recipe, split in splits.items():
+        if split.digest != fits.splits[recipe]:
+            raise DigestError(
+                split_path(out, recipe),
+                f"split {split.digest[:12]}…",
+                expected=f"{fits.splits[recipe][:12]}…, which the models were fitted to",
+                remedy="fit again",
+            )
+    return dataset, splits

@@ -28,6 +28,7 @@ from trainer.jobs import Job, split_path
 from trainer.plan import Search
 from trainer.seeds import derived
 from trainer.split import load_split
+from trainer.versions import TUNING, code_digest
 
 
 class Tuned(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +72,9 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
     architecture = architecture_named(job.architecture)
     validation = side_of(opened, architecture.view, job.channels, split.validation)
     (out / "tuning").mkdir(parents=True, exist_ok=True)
-    stamp = msgspec.json.encode(stamp_of(job, opened, split), order="sorted")
+    # trials are of use to no search of other data, by other code, or within other bounds
+    asked = (stamp_of(job, opened, split), code_digest(*TUNING), search.max_bytes, search.max_operations)
+    digest = sha256(msgspec.json.encode(asked, order="sorted"))[:12]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         storage = JournalStorage(JournalFileBackend(str(out / "tuning" / f"{job.study}.journal")))
@@ -79,7 +82,7 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
         def study_for(number: int) -> Any:
             sampler = optuna.samplers.TPESampler(seed=derived(job.seed, number), constraints_func=_over)
             return optuna.create_study(
-                study_name=f"{job.title} {sha256(stamp)[:12]}",
+                study_name=f"{job.title} {digest}",
                 storage=storage,
                 direction="maximize",
                 sampler=sampler,

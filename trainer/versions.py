@@ -10,10 +10,22 @@ from pathlib import Path
 _LIBRARIES = ("phasewatch", "numpy", "tensorflow", "keras", "xgboost", "treelite", "tl2cgen")
 EXTRACTION = ("contracts", "edge/extract", "trainer/corpus")
 """What decides a verdict or a shard, besides the episodes and the schema."""
-FITTING = ("trainer/architectures", "trainer/fit", "trainer/fitting.py", "trainer/corpus", "edge/scores.py")
-"""What decides a model, besides its data, its settings and the libraries."""
-EVALUATION = ("trainer/evaluate", "edge/alarm.py", *FITTING)
+FITTING = (
+    *EXTRACTION,
+    "trainer/architectures",
+    "trainer/fit",
+    "trainer/fitting.py",
+    "trainer/seeds.py",
+    "trainer/tensorflow.py",
+)
+"""What decides a model, besides its data, its split, its settings and the libraries."""
+TUNING = (*FITTING, "edge/scores.py", "trainer/tune.py")
+"""What decides which settings a search finds, besides its bounds."""
+EVALUATION = (*FITTING, "edge/alarm.py", "edge/scores.py", "trainer/evaluate", "trainer/fits.py")
 """What decides an evaluation, besides the models and the libraries."""
+EVERYTHING = ("contracts", "edge", "trainer")
+"""What a bundle's provenance names, and what every worker must have."""
+_SOURCES = frozenset({".py", ".toml", ".html"})
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -36,7 +48,9 @@ def _digest(root: Path, places: tuple[str, ...]) -> str:
     whole = hashlib.sha256()
     for place in places:
         path = root / place
-        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for source in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if source.suffix not in _SOURCES:
+                continue
             data = source.read_bytes()
             whole.update(f"{source.relative_to(root).as_posix()} {len(data)}\n".encode() + data)
     return whole.hexdigest()

@@ -38,6 +38,11 @@ def in_shell(command: str, place: Path) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip().splitlines())
 
 
+def _undigested(text: str) -> str:
+    """Digests of windows are another on another processor, whose arithmetic rounds otherwise, and with other code."""
+    return re.sub(r"[0-9a-f]{12,}", "<digest>", text)
+
+
 def test_examples_print_what_the_page_says(place: Path) -> None:
     text = (DOCS / "corpus.md").read_text()
     examples = [
@@ -49,7 +54,7 @@ def test_examples_print_what_the_page_says(place: Path) -> None:
         *("validate", "explain", "extract", "split", "describe"),
     }
     for command, _, expected in examples:
-        assert in_shell(command, place) == expected.strip(), command
+        assert _undigested(in_shell(command, place)) == _undigested(expected.strip()), command
 
 
 def test_code_on_the_page_runs(place: Path) -> None:

@@ -163,9 +163,11 @@ def test_cluster_gives_the_same_bytes_as_one_worker_though_one_is_killed(tmp_pat
 @pytest.mark.slow
 def test_cluster_is_refused_when_a_worker_speaks_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     with cluster() as dask:
-        monkeypatch.setattr("trainer.corpus.finding.VALIDATOR_VERSION", 99)
+        monkeypatch.setattr("trainer.versions.code_digest", lambda *_: "f" * 64)
         with (
-            pytest.raises(ConfigError, match=r"worker tcp://\S+: feature schema \w{12}…, validator 1; expected .* 99"),
+            pytest.raises(
+                ConfigError, match=r"worker tcp://\S+: code [0-9a-f]{12}…; expected code f{12}…; install this"
+            ),
             engine(1, dask.address),
         ):
             pass

@@ -16,7 +16,7 @@ from trainer.architectures import architecture_named
 from trainer.bundle import held_out, provenance, sbom
 from trainer.compile.prove import Proven
 from trainer.split import Split
-from trainer.versions import library_versions
+from trainer.versions import EVERYTHING, code_digest, library_versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ def _provenance(one: Proven, card: Scorecard, label: Label) -> provenance.Proven
         settings=architecture_named(one.job.architecture).resolved(one.job.settings, quick=one.job.quick),
         form=one.candidate.form,
         version=library_versions()["phasewatch"],
-        code=provenance.code_digest(),
+        code=code_digest(*EVERYTHING),
         libraries=provenance.libraries(),
         macro_f1=card.macro_f1,
         model_macro_f1=card.model_macro_f1,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import shlex
-from functools import cache
-from importlib import resources
-from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,7 +16,6 @@ if TYPE_CHECKING:
     from trainer.plan import BuildPlan
 
 MEMBER = "provenance.json"
-_CODE = (".py", ".toml", ".html")
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,27 +59,6 @@ def command_of(plan: BuildPlan) -> str:
     options += ["--include-degraded"] if plan.degraded else []
     options += ["--allow-float"] if plan.allow_float else []
     return shlex.join(["trainer", "build", "STORE", "--out", "DIR", *options])
-
-
-@cache
-def code_digest() -> str:
-    """sha256 over the names and bytes of our own sources."""
-    digest = hashlib.sha256()
-    for package in ("contracts", "edge", "trainer"):
-        for name, file in sorted(_sources(resources.files(package), package)):
-            digest.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
-
-
-def _sources(folder: Traversable, name: str) -> list[tuple[str, Traversable]]:
-    found: list[tuple[str, Traversable]] = []
-    for entry in folder.iterdir():
-        inner = f"{name}/{entry.name}"
-        if entry.is_dir() and not entry.name.startswith(("_", ".")):
-            found += _sources(entry, inner)
-        elif entry.is_file() and entry.name.endswith(_CODE):
-            found.append((inner, entry))
-    return found
 
 
 def made_by() -> dict[str, str]:

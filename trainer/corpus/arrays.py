@@ -18,7 +18,7 @@ from contracts.telemetry.storage import locked
 from edge.extract import summarise
 from trainer.corpus.arrow import write_shard
 from trainer.corpus.cut import file_sha256
-from trainer.corpus.dataset import SHARDS, Dataset, DatasetManifest, ShardEntry, open_dataset
+from trainer.corpus.dataset import SHARDS, Dataset, DatasetManifest, ShardEntry, content_digest, open_dataset
 from trainer.corpus.extract import SHARD_BYTES, drop_others, write_manifest
 from trainer.corpus.samples import WindowTable
 from trainer.corpus.shards import partition
@@ -103,12 +103,11 @@ def write_dataset(
             name = f"{bits or 'all'}-{inputs[:16]}.arrow"
             write_shard(path / SHARDS / name, table, schema, inputs)
             shards.append(ShardEntry(name=name, sha256=file_sha256(path / SHARDS / name), windows=len(at)))
-        lines = [schema.hash, *classes, *(shard.sha256 for shard in shards)]
         manifest = DatasetManifest(
             schema_hash=schema.hash,
             feature_schema=schema,
             classes=classes,
-            digest=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
+            digest=content_digest(schema, classes, shards),
             windows=len(labels),
             episodes=len(episodes),
             left_out={},

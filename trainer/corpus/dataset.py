@@ -1,6 +1,6 @@
 """A dataset: a folder of shards and `dataset.json`, which says what is in it and what was left out.
 
-    DATASET/dataset.json                 schema, classes, digest of what went in, shards with their SHA-256
+    DATASET/dataset.json                 schema, classes, digest of what is in it, shards with their SHA-256
     DATASET/shards/<bits>-<inputs>.arrow windows, memory-mapped (see `arrow`)
     DATASET/index.parquet                the sweep's verdict on every episode of the store
 
@@ -21,7 +21,7 @@ from contracts.errors import DatasetError, MissingError
 from contracts.features import EXTRACTOR_VERSION, FeatureSchema, feature_names, require_schema
 from contracts.phases import Source
 from contracts.telemetry.manifest import Sha256
-from contracts.telemetry.storage import read_file
+from contracts.telemetry.storage import read_file, sha256
 from trainer.corpus.arrow import ArrowShard
 from trainer.corpus.lazy import LazyWindows, View
 from trainer.corpus.samples import IDS, Samples, Strings
@@ -66,7 +66,7 @@ class DatasetManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     format: Literal["phasewatch dataset 1"] = "phasewatch dataset 1"
     schema_hash: Sha256
     digest: Sha256
-    """Of what went in: two datasets with one digest hold the same windows."""
+    """Two datasets with one digest hold the same windows in the same order (`content_digest`)."""
     windows: int
     episodes: int
     left_out: dict[str, int]
@@ -165,6 +165,12 @@ class Dataset:
         )
         episode, host, profile, sample = (np.concatenate([shard.ids(name) for shard in self.shards]) for name in IDS)
         return Samples(x, label, names, purity, centre, episode, host, profile, sample)
+
+
+def content_digest(schema: FeatureSchema, classes: tuple[str, ...], shards: Sequence[ShardEntry]) -> str:
+    """Of what is in a dataset, 64 hex digits: of the same episodes, other code may have made other windows."""
+    lines = [schema.hash, *classes, *(shard.sha256 for shard in shards)]
+    return sha256("\n".join(lines).encode())
 
 
 def read_dataset_manifest(folder: Path) -> DatasetManifest:

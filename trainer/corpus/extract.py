@@ -23,6 +23,7 @@ from trainer.corpus.dataset import (
     Dataset,
     DatasetManifest,
     ShardEntry,
+    content_digest,
     open_dataset,
     read_dataset_manifest,
 )
@@ -70,7 +71,7 @@ def extract_store(plan: Extraction, engine: Engine) -> Dataset:
             feature_schema=plan.schema,
             classes=PHASES,
             code=code_digest(*EXTRACTION),
-            digest=digest_of(plan.schema, taken),
+            digest=content_digest(plan.schema, PHASES, shards),
             windows=sum(shard.windows for shard in shards),
             episodes=len(taken),
             left_out=left_out,
