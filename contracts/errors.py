@@ -19,7 +19,7 @@
     ├── ConfigError                 an option or setting that makes no sense
     ├── BusyError                   another process works on the same output
     └── WorkError                   exit status 1: the work was done, and found faults
-        ├── DivergedError           a fit whose loss is no number any more
+        ├── DivergedError           a fit whose loss, or a model whose answers, are no numbers
         ├── ParityError             an artifact that does not behave as its model did
         ├── BrokerError             the broker cannot be reached, or refuses
         └── StorageError            the disk is full, or will not be written to
@@ -131,7 +131,7 @@ class WorkError(PhasewatchError):
 
 
 class DivergedError(WorkError):
-    """A fit whose loss is no number any more."""
+    """A fit whose loss, or a model whose answers, are no numbers."""
 
 
 class ParityError(WorkError):

@@ -57,17 +57,20 @@ class RunningScores:
         self._undecided: dict[str, int] = {}
 
     def add(self, subject: Subject, decisions: list[tuple[int, int | None]]) -> bool:
-        """One episode's (truth, choice) pairs; the same episode again replaces its first. Whether there is a score."""
+        """One episode's (truth, choice) pairs; the same episode again replaces its first. Whether there are scores."""
+        episode = subject.episode_id
         chosen = [(truth, choice) for truth, choice in decisions if choice is not None]
-        if not chosen:
-            return False
-        truth, decided = np.array(chosen, np.int64).T
-        self._undecided[subject.episode_id] = len(decisions) - len(chosen)
-        (confusion,) = scores.confusions(truth, decided, np.zeros(len(truth), np.int64), len(PHASES))
-        self._confusions[subject.episode_id] = confusion
-        self._hosts[subject.episode_id] = subject.host_id
-        self._profiles[subject.episode_id] = subject.profile or "unknown"
-        return True
+        self._undecided[episode] = len(decisions) - len(chosen)
+        if chosen:
+            truth, decided = np.array(chosen, np.int64).T
+            (confusion,) = scores.confusions(truth, decided, np.zeros(len(truth), np.int64), len(PHASES))
+            self._confusions[episode] = confusion
+            self._hosts[episode] = subject.host_id
+            self._profiles[episode] = subject.profile or "unknown"
+        else:
+            for known in (self._confusions, self._hosts, self._profiles):
+                known.pop(episode, None)
+        return bool(self._confusions)
 
     def events(self, shadow: ShadowScore | None) -> Iterator[Data]:
         """Metrics, confusion and profiles as they stand, and beside them how a shadow does."""

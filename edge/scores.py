@@ -23,11 +23,11 @@ C = TypeVar("C", bound=str)
 def confusions(truth: Ints, decided: Ints, cluster: Ints, classes: int) -> Ints:
     """Confusion matrices by cluster.
 
-    truth, decided, cluster: (N,) int64; clusters are 0..E-1.
+    truth, decided, cluster: (N,) int64; clusters are 0..E-1. A window without a choice (decided -1) is in none.
     Returns (E, K, K) int64: `[e, i, j]` windows of cluster e, truth i, decided j.
     """
     clusters = int(cluster.max()) + 1 if len(cluster) else 0
-    cell = (cluster * classes + truth) * classes + decided
+    cell = ((cluster * classes + truth) * classes + decided)[decided >= 0]
     return np.bincount(cell, minlength=clusters * classes**2).reshape(clusters, classes, classes)
 
 
@@ -48,8 +48,8 @@ def macro_f1(confusion: Ints | Floats) -> Floats:
 
 
 def macro_f1_of(truth: Ints, decided: Ints, classes: int) -> float:
-    """Macro F1 of all windows together: (N,), (N,) -> one number."""
-    return float(macro_f1(confusions(truth, decided, np.zeros(len(truth), np.int64), classes)[0]))
+    """Macro F1 of all windows together: (N,), (N,) -> one number; 0 of none."""
+    return float(macro_f1(confusions(truth, decided, np.zeros(len(truth), np.int64), classes).sum(axis=0)))
 
 
 def draws(clusters: int, *, seed: int, replicates: int) -> NDArray[np.uint8]:
@@ -144,7 +144,13 @@ def _seen(confusion: Ints) -> NDArray[np.intp]:
 
 def choice(probabilities: NDArray[np.float32]) -> int | None:
     """The most probable class of (K,). None where the model gave no numbers: that is no choice, and no score."""
-    return None if np.isnan(probabilities).any() else int(probabilities.argmax())
+    (chosen,) = choices(probabilities[None])
+    return None if chosen < 0 else int(chosen)
+
+
+def choices(probabilities: NDArray[np.float32]) -> Ints:
+    """The choice of every window: (N, K) -> (N,) int64, -1 where there is none."""
+    return np.where(np.isfinite(probabilities).all(axis=1), probabilities.argmax(axis=1), -1)
 
 
 def calibrated(probabilities: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -159,5 +165,5 @@ def calibrated(probabilities: NDArray[np.float32], temperature: float) -> NDArra
 
 
 def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    """Share of windows on which two probabilities (N, K) decide alike."""
-    return float(np.mean(one.argmax(axis=1) == other.argmax(axis=1)))
+    """Share of windows on which two probabilities (N, K) choose alike."""
+    return float(np.mean(choices(one) == choices(other)))

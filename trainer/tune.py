@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from contracts.errors import ConfigError
 from contracts.telemetry.storage import sha256, write_file
@@ -101,11 +102,14 @@ def run_study(job: Job, search: Search, dataset: Path, out: Path) -> Tuned:
             if fitted.model is None or fitted.fault is not None:
                 trial.set_user_attr("over", [1.0, 1.0])
                 return 0.0
+            said = fitted.model.predict_side(validation)
+            if not np.isfinite(said).all():  # its score would be of the windows that it answers
+                trial.set_user_attr("over", [1.0, 1.0])
+                return 0.0
             cost = fitted.model.cost()
             over = [cost.bytes / search.max_bytes - 1, cost.operations / search.max_operations - 1]
             trial.set_user_attr("over", over)
-            decided = fitted.model.predict_side(validation).argmax(axis=1)
-            return scores.macro_f1_of(validation.y, decided, len(opened.classes))
+            return scores.macro_f1_of(validation.y, scores.choices(said), len(opened.classes))
 
         study, defaults = study_for(0), architecture.resolved({}, quick=job.quick)
         if not any(trial.params == defaults for trial in _finished(study)):

@@ -104,6 +104,10 @@ class Screen:
         of = f"{data.windows} windows of {data.episodes} episodes"
         yield Text(f"{_basis(data.basis)}: macro F1 {_interval(data.macro_f1)}; {of}; {data.recipe}", style="bold")
         yield Text("  by class " + ", ".join(f"{phase} {f1:.2f}" for phase, f1 in data.per_class.items()))
+        if data.untested_classes:
+            yield Text("  untested classes: " + ", ".join(data.untested_classes))
+        if data.undecided:
+            yield Text(f"  {data.undecided} windows without numbers, in no score")
         if data.paired is not None:
             yield Text(f"  against {data.paired.against}: {_interval(data.paired.difference, sign='+')}")
 

@@ -11,14 +11,17 @@ from sklearn.metrics import f1_score
 
 from contracts.phases import PHASES
 from edge.scores import (
+    agreement,
     bootstrap,
     by_class,
     calibrated,
     choice,
+    choices,
     confusions,
     draws,
     interval,
     macro_f1,
+    macro_f1_of,
     per_class_f1,
     seen,
     seen_part,
@@ -53,9 +56,42 @@ def test_a_class_without_truth_is_in_no_average_though_it_was_decided() -> None:
     assert seen_part(confusion) == [[3, 0, 1], [0, 3, 1], [0, 0, 0]]
 
 
-@pytest.mark.parametrize(("said", "chosen"), [([0.2, 0.8], 1), ([np.nan, 0.8], None), ([np.nan, np.nan], None)])
+@pytest.mark.parametrize(
+    ("said", "chosen"), [([0.2, 0.8], 1), ([np.nan, 0.8], None), ([np.nan, np.nan], None), ([np.inf, 0.0], None)]
+)
 def test_what_is_no_number_is_no_choice(said: list[float], chosen: int | None) -> None:
     assert choice(np.array(said, np.float32)) == chosen
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(st.sampled_from([0.0, 0.3, 0.7, np.nan, np.inf, -np.inf]), min_size=3, max_size=3), max_size=8)
+)
+def test_choices_are_each_windows_choice(rows: list[list[float]]) -> None:
+    said = np.array(rows, np.float32).reshape(-1, 3)
+    assert choices(said).tolist() == [-1 if (one := choice(row)) is None else one for row in said]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(-1, 4)), max_size=60))
+def test_a_window_without_a_choice_is_in_no_confusion(pairs: list[tuple[int, int]]) -> None:
+    truth, decided = np.array(pairs, np.int64).reshape(-1, 2).T
+    chosen = decided >= 0
+    cluster = np.arange(len(truth)) % 3
+    found = confusions(truth, decided, cluster, 5)
+    assert len(found) == (cluster.max() + 1 if len(cluster) else 0)  # an episode without a choice keeps its place
+    assert found.sum() == chosen.sum()
+    tested = sorted(set(truth[chosen]))
+    expected = f1_score(truth[chosen], decided[chosen], average="macro", labels=tested) if tested else 0.0
+    assert np.isclose(macro_f1_of(truth, decided, 5), expected)
+
+
+def test_what_gives_no_numbers_does_not_decide_like_what_does() -> None:
+    said = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    silent = said.copy()
+    silent[0] = [np.nan, 0.1]
+    assert agreement(said, said) == 1.0
+    assert agreement(said, silent) == 0.5
 
 
 def test_bootstrap_equals_the_naive_one() -> None:

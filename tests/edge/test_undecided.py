@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -11,19 +12,24 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from rich.console import Console
 
 from contracts.errors import BundleError
+from contracts.events import make_event
 from contracts.features import FeatureSchema
 from contracts.keys import load_trusted_keys
+from contracts.payloads import MetricsData
 from contracts.phases import PHASES
 from contracts.telemetry.episode import Episode
 from edge.agent import Agent
+from edge.demo.screen import Screen
 from edge.deploy import Active, activate
 from edge.deploy.active import _scorecard
 from edge.deploy.follow import Fixed
 from edge.health import Health
 from edge.outbox import opened
-from edge.replay import replay
+from edge.replay import replay, subject_of
+from edge.running import RunningScores, scorecard_events
 from tests.bundles import make_bundle
 
 Found = list[tuple[str, dict[str, Any]]]
@@ -48,6 +54,13 @@ class Answers:
 def active(tmp_path: Path, schema: FeatureSchema, signing_key: Path) -> Active:
     bundle = make_bundle(tmp_path, schema, signing_key)
     return activate(bundle, schema, load_trusted_keys(signing_key.parent))
+
+
+def shown(data: MetricsData) -> str:
+    file = io.StringIO()
+    event = make_event(data, node="n", guest="g", t_wall_ns=0, schema_hash="0" * 64)
+    Screen(Console(file=file, width=200)).show("metrics", event)
+    return file.getvalue()
 
 
 def said(active: Active, schema: FeatureSchema, episode: Episode, outbox: Path) -> Found:
@@ -83,6 +96,28 @@ def test_a_model_that_never_gives_numbers_has_no_score(
     found = said(dataclasses.replace(active, runtime=Answers(active, 1, [2])), schema, episode, tmp_path / "b")  # type: ignore[arg-type]
     assert not [data for kind, data in found if kind == "metrics" and data["basis"] == "running"]
     assert {data["decided"] for kind, data in found if kind == "window"} == {None}
+
+
+def test_an_episode_without_numbers_is_counted_beside_the_scores_of_others(active: Active, episode: Episode) -> None:
+    running, subject = RunningScores(active), subject_of(episode)
+    other = dataclasses.replace(subject, episode_id="another")
+    assert running.add(subject, [(0, 0), (1, 1)])
+    assert running.add(other, [(0, None)] * 3)
+    score = next(iter(running.events(None)))
+    assert isinstance(score, MetricsData)
+    assert (score.episodes, score.windows, score.undecided) == (1, 2, 3)
+
+
+def test_an_episode_watched_again_without_numbers_loses_its_score(active: Active, episode: Episode) -> None:
+    running, subject = RunningScores(active), subject_of(episode)
+    other = dataclasses.replace(subject, episode_id="another")
+    assert running.add(subject, [(0, 0), (1, 1)])
+    assert running.add(other, [(0, 1)])
+    assert running.add(subject, [(0, None)])
+    score = next(iter(running.events(None)))
+    assert isinstance(score, MetricsData)
+    assert (score.episodes, score.windows, score.undecided) == (1, 1, 1)
+    assert score.macro_f1.value == 0
 
 
 def test_running_scores_name_the_classes_that_had_no_truth(
@@ -121,3 +156,12 @@ def test_a_scorecard_may_lack_a_class_that_it_names_as_untested(active: Active) 
     )  # fmt: skip
     members = {**active.bundle.members, "scorecard.json": msgspec.json.encode(card)}
     assert _scorecard(msgspec.structs.replace(active.bundle, members=members)) == card
+
+
+def test_the_demo_names_classes_that_were_never_tested_and_windows_without_numbers(active: Active) -> None:
+    card, *_ = scorecard_events(active)
+    assert isinstance(card, MetricsData)
+    assert "untested" not in shown(card)
+    text = shown(msgspec.structs.replace(card, untested_classes=["dormant"], undecided=3))
+    assert "untested classes: dormant" in text
+    assert "3 windows without numbers, in no score" in text

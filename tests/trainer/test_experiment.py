@@ -67,6 +67,7 @@ def test_own_arrays_are_learned_judged_and_reported(fitted: Path, motion: Datase
     found = json.loads((fitted / "evaluation.json").read_text())
     assert found["classes"] == list(CLASSES)
     (recipe,) = found["recipes"]
+    assert recipe["untested_classes"] == []
     assert {model["title"] for model in recipe["models"]} == {
         f"{a}-{t}" for a in ("gbt", "mlp") for t in ("realistic", "oracle")
     }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from contracts.bundle import Artifact
 from contracts.payloads import Interval
 from contracts.phases import PHASES
+from edge import scores
 from trainer.compile.bars import AGREEMENT, CALIBRATION_MARGIN, MARGIN, TAIL_MARGIN
 from trainer.compile.base import Candidate, Facts
 from trainer.compile.choice import Trial, chosen, verdicts
@@ -143,6 +144,19 @@ def test_an_exact_artifact_that_is_off_or_no_number_is_refused(ground: Ground) -
     assert off.refused == ("1.0e-04 off what it was compiled from (at most 1e-05)",)
     nothing = judged(ground, ground.model[1] * np.float32(np.nan))
     assert "probabilities that are not numbers" in nothing.refused
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_a_window_without_numbers_is_no_decision_like_the_models_and_in_no_score(ground: Ground, odd: float) -> None:
+    silent = ground.model[1].copy()
+    silent[::10, 2] = odd
+    found = judged(ground, silent)
+    assert "probabilities that are not numbers" in found.refused
+    assert found.argmax_agreement == 0.9
+    rest = np.arange(len(silent)) % 10 > 0
+    expected = scores.macro_f1_of(ground.test.y[rest], ground.model[1][rest].argmax(axis=1), 5)
+    assert found.macro_f1 == expected
+    assert np.isfinite(found.calibration)
 
 
 def trial(form: str, size: int, p50: float, *refused: str, small: bool = True, runtimes: int = 1, **more: Any) -> Trial:

@@ -26,7 +26,7 @@ class Change(msgspec.Struct, kw_only=True):
 class Difference(msgspec.Struct, kw_only=True):
     """Of two bundles. Differences: second less first, paired by episode; alone: episodes that only one was judged on.
 
-    per_class: second's F1 less first's, of classes that both have.
+    per_class: second's F1 less first's; untested_classes: those without a true window, of which it says nothing.
     """
 
     first: str
@@ -37,6 +37,7 @@ class Difference(msgspec.Struct, kw_only=True):
     macro_f1: tuple[Interval, Interval]
     difference: Interval
     per_class: dict[str, float]
+    untested_classes: list[str]
     changes: list[Change]
 
 
@@ -64,6 +65,7 @@ def differ(first: Bundle, second: Bundle) -> Difference:
         macro_f1=(scores.f1_interval(confusions[0], seed=_SEED), scores.f1_interval(confusions[1], seed=_SEED)),
         difference=scores.paired_interval(confusions[1], confusions[0], seed=_SEED),
         per_class={name: f1[1][name] - f1[0][name] for name in one.classes if name in f1[0] and name in f1[1]},
+        untested_classes=scores.untested(totals[0], one.classes),
         changes=list(_changes(first, second)),
     )
 
@@ -126,6 +128,8 @@ def in_words(found: Difference) -> Iterator[str]:
     if any(found.alone):
         yield f"left out: {found.alone[0]} of the first's episodes, {found.alone[1]} of the second's"
     yield "per class " + ", ".join(f"{name} {f1:+.2f}" for name, f1 in found.per_class.items())
+    if found.untested_classes:
+        yield f"classes that were never tested: {', '.join(found.untested_classes)}"
     for change in found.changes:
         yield f"{change.what}: {change.first or 'none'} -> {change.second or 'none'}"
 

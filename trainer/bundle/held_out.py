@@ -25,7 +25,7 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     def of(cls, test: Samples, probabilities: NDArray[np.float32], classes: tuple[str, ...]) -> HeldOut:
         """probabilities: (N, K) of the shipped artifact."""
         names, cluster = np.unique(test.episode_id.astype(str), return_inverse=True)
-        found = scores.confusions(test.y, probabilities.argmax(axis=1), cluster.astype(np.int64), len(classes))
+        found = scores.confusions(test.y, scores.choices(probabilities), cluster.astype(np.int64), len(classes))
         counts = found.reshape(len(names), -1)
         return cls(
             classes=classes,

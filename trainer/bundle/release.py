@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from edge.scores import agreement
+from edge.scores import agreement, choices
 from trainer.bundle.held_out import HeldOut
 from trainer.bundle.pack import Label, pack
 from trainer.compile.prove import Proven
@@ -34,7 +34,7 @@ def release(
     resampled = Resampled(test.episode_id, proven[0].job.seed)
     duels = Duels(
         {
-            one.job.title: resampled.confusions(test.y, one.runs[0].probabilities.argmax(axis=1), len(label.classes))
+            one.job.title: resampled.confusions(test.y, choices(one.runs[0].probabilities), len(label.classes))
             for one in proven
         },
         resampled,

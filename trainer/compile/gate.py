@@ -39,9 +39,10 @@ class Ground:
     def judge(self, candidate: Candidate, run: Run, validation: Probabilities, test: Probabilities) -> Judged:
         """One candidate in one runtime. validation, test: what it said of those windows, (N, K)."""
         finite = bool(np.isfinite(run.probabilities).all())
-        # what is no number says nothing: as likely as any other
-        validation, test = (np.nan_to_num(p, nan=1 / p.shape[1]) for p in (validation, test))
-        difference = self._difference(test)
+        difference, agreement = self._difference(test), scores.agreement(test, self.model[1])
+        macro_f1 = scores.macro_f1_of(self.test.y, scores.choices(test), len(self.classes))
+        # what is no number says nothing: as likely as any other; it is refused, and its figures are still shown
+        validation, test = (np.where(np.isfinite(p), p, np.float32(1 / p.shape[1])) for p in (validation, test))
         tail = self._tail(test) if speaks_of_infection(self.classes) else None
         calibration = self._calibration(validation, test) - self._calibration(*self.model)
         reasons = []
@@ -51,7 +52,6 @@ class Ground:
             off = float(np.abs(run.probabilities - candidate.exact).max())
             if not off <= EXACT:
                 reasons.append(f"{off:.1e} off what it was compiled from (at most {EXACT:.0e})")
-        agreement = scores.agreement(test, self.model[1])
         if agreement < AGREEMENT:
             reasons.append(f"decides like its model on {100 * agreement:.1f} % of windows (bar: {100 * AGREEMENT:g} %)")
         if _lower(difference) <= -MARGIN:
@@ -71,7 +71,7 @@ class Ground:
             p99_ms=run.p99_ms,
             argmax_agreement=agreement,
             max_probability_difference=float(np.abs(test - self.model[1]).max()) if finite else 1.0,
-            macro_f1=scores.macro_f1_of(self.test.y, test.argmax(axis=1), len(self.classes)),
+            macro_f1=macro_f1,
             difference=difference,
             tail=tail,
             calibration=calibration,
@@ -83,7 +83,7 @@ class Ground:
         return duels.pair("candidate", "model").difference
 
     def _confusions(self, p: Probabilities) -> NDArray[np.int64]:
-        return self.resampled.confusions(self.test.y, p.argmax(axis=1), len(self.classes))
+        return self.resampled.confusions(self.test.y, scores.choices(p), len(self.classes))
 
     def _tail(self, test: Probabilities) -> Interval | None:
         mine, its = (detection_of(self.test, p, self.classes, self.resampled) for p in (test, self.model[1]))

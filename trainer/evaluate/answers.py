@@ -56,8 +56,10 @@ def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
     model = model_of(job, opened, split, out)
     view = architecture_named(job.architecture).view
     validation, test = (side_of(opened, view, job.channels, some) for some in (split.validation, split.test))
+    closer = job.variant == FULL and job.seed == first_seed
     said = model.predict_side(validation), model.predict_side(test)
-    unknown = sum(int(np.isnan(p).any(axis=1).sum()) for p in said)
+    without = without_sources(model, test, job.channels) if closer else {}
+    unknown = sum(int((scores.choices(p) < 0).sum()) for p in (*said, *without.values()))
     if unknown:
         raise DivergedError(
             f"model {job.name}",
@@ -65,11 +67,10 @@ def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
             expected="a number for every class",
             remedy="fit it again with another --seed, or leave it out",
         )
-    closer = job.variant == FULL and job.seed == first_seed
     return Answers(
         validation=said[0],
         test=said[1],
-        without=without_sources(model, test, job.channels) if closer else {},
+        without=without,
         channels=shuffled_channels(model, test, job.channels, job.seed) if closer else {},
         blind=blind_windows(test, job.channels),
         curves=read_curves(checkpoint_of(job, out)),
@@ -119,7 +120,7 @@ def shuffled_channels(model: Model, test: Side, channels: tuple[str, ...], seed:
     rows = test.spread(SHUFFLED)
     x, y, classes = test.at(rows), test.y[rows], len(test.classes)
     rng = np.random.default_rng(seed)
-    whole = scores.macro_f1_of(y, model.predict(x).argmax(axis=1), classes)
+    whole = scores.macro_f1_of(y, scores.choices(model.predict(x)), classes)
     repeats = max(2, REPEATS_TOTAL // len(x))
     found = {}
     for channel in channels:
@@ -128,6 +129,6 @@ def shuffled_channels(model: Model, test: Side, channels: tuple[str, ...], seed:
         for _ in range(repeats):
             mixed = x.copy()
             mixed[:, at] = x[rng.permutation(len(x))][:, at]
-            falls.append(whole - scores.macro_f1_of(y, model.predict(mixed).argmax(axis=1), classes))
+            falls.append(whole - scores.macro_f1_of(y, scores.choices(model.predict(mixed)), classes))
         found[channel] = ChannelWorth(fall=float(np.mean(falls)), deviation=float(np.std(falls)))
     return found

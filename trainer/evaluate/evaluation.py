@@ -48,7 +48,7 @@ class _Ground:
 
     def confusions(self, p: Probabilities) -> NDArray[np.int64]:
         """(E, K, K) of decisions by the most probable class."""
-        return self.resampled.confusions(self.test.y, p.argmax(axis=1), self.k)
+        return self.resampled.confusions(self.test.y, scores.choices(p), self.k)
 
     def macro_f1(self, p: Probabilities) -> Interval:
         return self.resampled.interval(self.confusions(p), scores.macro_f1)
@@ -120,6 +120,7 @@ def _of_recipe(
     return RecipeRecord(
         split=split,
         split_digest=split.digest,
+        untested_classes=list(split.untested_classes),
         models=models,
         pairs=duels.pairs(),
         gaps=duels.gaps(),
@@ -130,7 +131,7 @@ def _of_recipe(
 def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]) -> ModelRecord:
     test, resampled, classes = ground.test, ground.resampled, ground.dataset.classes
     mine = answers[job.name]
-    p, decided = mine.test, mine.test.argmax(axis=1)
+    p, decided = mine.test, scores.choices(mine.test)
     confusions = ground.confusions(p)
     total = confusions.sum(axis=0)
     temperature = fitted_temperature(mine.validation, ground.validation.y)
@@ -140,7 +141,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
     sure = np.where((believed.max(axis=1) >= threshold) & ~mine.blind, decided, -1)
     variants = {j.variant: answers[j.name] for j in fits.jobs if j.recipe == job.recipe and j.title == job.title}
     steady = variants.get(STEADY)
-    held = scores.macro_f1_of(ground.validation.y, mine.validation.argmax(axis=1), ground.k)
+    held = scores.macro_f1_of(ground.validation.y, scores.choices(mine.validation), ground.k)
     return ModelRecord(
         title=job.title,
         architecture=job.architecture,

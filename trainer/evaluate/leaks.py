@@ -133,7 +133,7 @@ def _quick_gbt(sides: Sequence[Side], seed: int) -> NDArray[np.int64]:
     """What a quick gbt, fitted to the first side and stopped by the second, decides of the third: (N,)."""
     model = Gbt().fit(sides[0], sides[1], FitSettings(seed=seed, quick=True)).model
     assert model is not None
-    return np.asarray(model.predict_side(sides[2]).argmax(axis=1))
+    return scores.choices(model.predict_side(sides[2]))
 
 
 def with_elapsed(side: Side) -> Side:

@@ -164,6 +164,8 @@ class RecipeRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     split: Split
     split_digest: str
+    untested_classes: list[str]
+    """Classes that the test side lacks: they are in no average."""
     models: list[ModelRecord]
     pairs: list[Pair]
     gaps: list[Gap]

@@ -28,7 +28,7 @@ def score(
 ) -> Scorecard:
     """Scores of an artifact on the held-out windows, beside its model's."""
     p, k = one.runs[0].probabilities, len(classes)
-    decided = p.argmax(axis=1)
+    decided = scores.choices(p)
     learned = [f"{p}/{s}" in split.seen_samples for p, s in zip(test.profile, test.sample_name, strict=True)]
     confusions = resampled.confusions(test.y, decided, k)
     total = confusions.sum(axis=0)
@@ -38,7 +38,9 @@ def score(
         episodes=resampled.episodes,
         windows=len(test.y),
         macro_f1=resampled.interval(confusions, scores.macro_f1),
-        model_macro_f1=float(scores.macro_f1(resampled.confusions(test.y, one.expected.argmax(axis=1), k).sum(axis=0))),
+        model_macro_f1=float(
+            scores.macro_f1(resampled.confusions(test.y, scores.choices(one.expected), k).sum(axis=0))
+        ),
         argmax_agreement=min(scores.agreement(run.probabilities, one.expected) for run in one.runs),
         max_probability_difference=max(float(np.abs(run.probabilities - one.expected).max()) for run in one.runs),
         per_class=scores.by_class(total, classes),

@@ -27,7 +27,7 @@ def answers(evaluation: Evaluation, recipe: RecipeRecord) -> list[Answer]:
 def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
     split, leaks, best = recipe.split, recipe.leaks, recipe.models[0]
     train, test = split.sides["train"], split.sides["test"]
-    untested = ", ".join(split.untested_profiles)
+    untested = ", ".join((*split.untested_profiles, *split.untested_classes))
     yield Answer(
         "P1 Sampling bias",
         None,
