@@ -30,7 +30,10 @@ def replay_all(
     outbox_path: Path,
     drain_timeout: float,
 ) -> int:
-    """Replay recordings through a bundle. Returns 0; raises `BrokerError` if events had to stay in the outbox."""
+    """Replay recordings through a bundle. Returns 0.
+
+    Raises `BrokerError` if events had to stay in the outbox, `StorageError` if they could not even get there.
+    """
     for path in episodes:  # a bad recording is said before the first event, not in the middle
         read_episode(path, allow_missing=allow_missing)
     with opened(outbox_path) as outbox:
