@@ -28,7 +28,6 @@ from trainer.architectures.base import (
 from trainer.corpus.lazy import LazyWindows
 from trainer.corpus.side import Side
 from trainer.fit.curves import Curves
-from trainer.seeds import derived
 
 THREADS, MANY_THREADS, MANY_WINDOWS = 1, 4, 20_000
 """Sums over threads round by their number, so it goes by the data and not by the machine: the same seed shall give the
@@ -96,7 +95,7 @@ class Gbt(Architecture):
                 done = len(state.losses["validation"])
                 found: dict[str, dict[str, list[float]]] = {}
                 booster = xgb.train(
-                    {**parameters, "seed": derived(settings.seed, done) if done else settings.seed},
+                    {**parameters, "seed": (settings.seed + done) % 2**32},
                     learned,
                     num_boost_round=min(SEGMENT, rounds - done),
                     evals=evals,
