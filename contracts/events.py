@@ -143,9 +143,20 @@ def json_schema(kind: EventKind) -> dict[str, Any]:
     )
     envelope = definitions.pop(reference["$ref"].rpartition("/")[2])
     envelope["properties"]["type"] = {"const": kind.type_name}
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **envelope,
         "title": kind.type_name,
         "$defs": definitions,
     }
+    _on_one_line(schema)
+    return schema
+
+
+def _on_one_line(schema: Any) -> None:
+    """Descriptions are docstrings, which Python 3.13 indents otherwise than those before it."""
+    for name, value in schema.items():
+        if name == "description" and isinstance(value, str):
+            schema[name] = " ".join(value.split())
+        elif isinstance(value, dict):
+            _on_one_line(value)

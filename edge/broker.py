@@ -41,7 +41,9 @@ def parse_broker(url: str, *, password_file: Path | None = None, ca_file: Path |
         parts = urlsplit(url)
         port = parts.port
         (parts.hostname or "").encode("idna")
-    except ValueError as error:  # UnicodeError is one
+    except UnicodeError:  # whose words are another in every Python
+        raise refuse(f"host {parts.hostname!r}", "correct the address") from None
+    except ValueError as error:
         raise refuse(str(error), "correct the address") from None
     if port == 0:
         raise refuse("port 0", "name the broker's port")

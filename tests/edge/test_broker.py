@@ -27,7 +27,7 @@ def test_parse_broker_fills_in_ports() -> None:
         ("mqtt://pi/topic", "more or less than a host and a port"),
         ("mqtt://pi:port", "Port could not be cast"),
         ("mqtt://me:secret@pi", "a password in the address"),
-        ("mqtt://a..b", "label empty or too long"),
+        ("mqtt://a..b", "host 'a..b'; expected mqtt://[user@]host[:port]; correct the address"),
         ("mqtt://pi:0", "port 0"),
     ],
 )
