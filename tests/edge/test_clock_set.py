@@ -212,3 +212,22 @@ def test_a_stride_longer_than_the_window_starts_a_watch(schema: FeatureSchema) -
     )  # fmt: skip
     watch = Watch(subject, sparse)
     assert [watch.due(200 * SECOND) for _ in range(4)] == [60 * SECOND, 120 * SECOND, 180 * SECOND, None]
+
+
+def test_no_row_is_called_dropped_on_a_watch_that_begins_with_unix_time(
+    episode: Episode, watched: Callable[..., list[tuple[str, bytes]]]
+) -> None:
+    """As on a machine without a clock: 0 is a time like any other, and not "never"."""
+    shift = episode.manifest.started_wall_ns - 15 * SECOND
+
+    def early(row: Any) -> Any:
+        names = ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns")
+        return msgspec.structs.replace(row, **{n: getattr(row, n) - shift for n in names if hasattr(row, n)})
+
+    rows = {source: [early(row) for row in some] for source, some in episode.rows.items()}
+    manifest = msgspec.structs.replace(
+        episode.manifest, started_wall_ns=15 * SECOND, ended_wall_ns=episode.manifest.ended_wall_ns - shift
+    )
+    found = windows(watched(msgspec.structs.replace(episode, rows=rows, manifest=manifest, labels=[])))
+    assert len(found) > 15
+    assert [window["flags"] for window in found] == [[]] * len(found)

@@ -81,7 +81,7 @@ def convert(
 def _outcome(folder: Path, end: str) -> Converted | str | None:
     """What a process left of one form: the form, why there is none, or None if it did not come so far."""
     if (folder / _FAILED).exists():
-        return (folder / _FAILED).read_text()
+        return (folder / _FAILED).read_text("utf-8")
     if (folder / _FACTS).exists():
         members = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.startswith("model.")}
         return Converted(members=members, facts=msgspec.json.decode((folder / _FACTS).read_bytes(), type=Facts))
@@ -98,7 +98,7 @@ def main(path: Path) -> None:
         try:
             made = _forest(task, Path(source)) if task.architecture == "gbt" else _net(task, form, Path(source))
         except (PhasewatchError, RuntimeError, ValueError) as error:  # what TensorFlow's converter raises
-            (folder / _FAILED).write_text(" ".join(str(error).split())[:300] or type(error).__name__)
+            (folder / _FAILED).write_text(" ".join(str(error).split())[:300] or type(error).__name__, "utf-8")
             continue
         for name, data in made.members.items():
             (folder / name).write_bytes(data)

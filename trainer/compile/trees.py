@@ -95,7 +95,7 @@ def compile_forest(
                 verbose=False,
             )
         entry = ENTRY.format(features=forest.num_feature, classes=classes)
-        (folder / "c" / "entry.c").write_text(entry)
+        (folder / "c" / "entry.c").write_text(entry, "utf-8")
         for machine in machines:
             members[library_name(machine)] = _library(folder / "c", machine, compilers)
     return members, Facts(trees=forest.num_tree, nodes=nodes)
@@ -107,7 +107,7 @@ def _library(folder: Path, machine: str, compilers: int) -> bytes:
         raise ConfigError(
             MACHINES.get(machine, ("cc",))[0], "no such program", expected="a C compiler", remedy="install gcc"
         )
-    recipe = json.loads((folder / "recipe.json").read_text())
+    recipe = json.loads((folder / "recipe.json").read_bytes())
     units = [*(source["name"] for source in recipe["sources"]), "entry"]
 
     def build(unit: str) -> None:
