@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from edge.runtimes import GtilRuntime, NativeRuntime
-from edge.runtimes.tflite import INTERPRETERS
 from tests.golden.models import FOREST, NETS, golden
+from tests.pythons.found import HERE, interpreters_of
 
 SCRIPT = """
 import json, sys
@@ -27,7 +27,7 @@ print(json.dumps({
 """
 
 
-@pytest.mark.parametrize("interpreter", [name for name, _ in INTERPRETERS])
+@pytest.mark.parametrize("interpreter", interpreters_of(HERE))
 def test_golden_nets_say_what_they_said_where_they_were_made(interpreter: str) -> None:
     # in a process of its own: tflite-runtime breaks once TensorFlow was imported, as other tests here do
     done = subprocess.run([sys.executable, "-c", SCRIPT, interpreter], capture_output=True, text=True, check=False)
