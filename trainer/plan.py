@@ -10,7 +10,8 @@ from contracts.errors import ConfigError
 from contracts.features import FeatureSchema
 from contracts.keys import SigningKey
 from contracts.phases import ThreatModel
-from trainer.split import Recipe
+from trainer.corpus.dataset import Dataset
+from trainer.split import Recipe, make_split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,16 @@ class BuildPlan:
     degraded: bool
     key: SigningKey | None
     allow_float: bool
+
+
+def require_fit(dataset: Dataset, plan: FitPlan) -> None:
+    """Refuse a dataset that cannot be fitted to as planned, before anything is written.
+
+    Raises `ConfigError` for a threat model that would see nothing, `DatasetError` for a split that it cannot support.
+    """
+    require_views(dataset.path, dataset.schema.channels, plan.threat_models)
+    for recipe in plan.recipes:
+        make_split(dataset, recipe, plan.held_out)
 
 
 def require_views(where: object, channels: tuple[Channel, ...], threat_models: tuple[ThreatModel, ...]) -> None:

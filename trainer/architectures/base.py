@@ -124,7 +124,7 @@ class Architecture(ABC):
             if name not in known or not known[name].low <= value <= known[name].high:
                 expected = ", ".join(f"{k.name} {k.low:g} to {k.high:g}" for k in self.knobs)
                 raise ConfigError(f"{self.name}", f"setting {name} = {value}", expected=expected, remedy="correct it")
-        return {name: settings.get(name, knob.default_of(quick)) for name, knob in known.items()}
+        return {name: float(settings.get(name, knob.default_of(quick))) for name, knob in known.items()}
 
 
 def require_learnable(train: Side, validation: Side) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from contracts.cli import print_json
 from contracts.errors import ConfigError
+from contracts.features import FeatureSchema
 from contracts.keys import SigningKey, generate_key, load_signing_key
 from contracts.paths import shown, signing_key_path, trust_folder
 from contracts.telemetry.storage import write_file
 from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
-from trainer.plan import require_views
+from trainer.plan import FitPlan, require_fit, require_views
 
 
 def add(commands: Commands) -> None:
@@ -52,18 +53,13 @@ def add(commands: Commands) -> None:
 
 def _build(options: argparse.Namespace) -> int:
     fit = fit_plan(options, placed(options, options.out))
-    dataset = _is_dataset(options.source)
-    if not dataset:  # before a key is made, or a folder
-        from trainer.corpus.sweep import require_episodes
-
-        require_episodes(options.source)
-    schema = schema_of(options) if options.channels or not dataset else None
-    if schema is not None:
-        require_views(options.channels, schema.channels, fit.threat_models)
+    schema = _looked_at(options, fit)
     if "gbt" in fit.architectures and shutil.which("cc") is None:
         raise ConfigError("cc", "no such program", expected="a C compiler, for gbt", remedy="install gcc")
-    key = _key(options)
+    key = load_signing_key(options.key) if options.key else None
     prepared()
+    if key is None and not options.unsigned:
+        key = _own_key()
     from trainer.build import build
     from trainer.plan import BuildPlan
     from trainer.progress import say
@@ -89,19 +85,30 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
-def _is_dataset(path: Path) -> bool:
-    from trainer.corpus.dataset import MANIFEST
+def _looked_at(options: argparse.Namespace, fit: FitPlan) -> FeatureSchema | None:
+    """The schema to build with, None for a dataset's own. What cannot be built from is refused before a key is made.
+
+    Raises `MissingError`, `ConfigError`, `DatasetError`, `SchemaMismatchError`.
+    """
+    from trainer.corpus.dataset import MANIFEST, open_dataset
     from trainer.corpus.legacy import is_legacy
+    from trainer.corpus.sweep import require_episodes
 
-    return (path / MANIFEST).exists() or is_legacy(path)
+    if (options.source / MANIFEST).exists() or is_legacy(options.source):
+        schema = schema_of(options) if options.channels else None
+        require_fit(open_dataset(options.source, schema), fit)
+        return schema
+    require_episodes(options.source)
+    schema = schema_of(options)
+    require_views(options.channels, schema.channels, fit.threat_models)
+    return schema
 
 
-def _key(options: argparse.Namespace) -> SigningKey | None:
-    if options.unsigned:
-        return None
-    if options.key is None and not signing_key_path().exists():
+def _own_key() -> SigningKey:
+    """The key of this user, made at its first use."""
+    if not signing_key_path().exists():
         public = generate_key(signing_key_path())
         trusted = trust_folder() / public.name
         write_file(trusted, public.read_bytes())
         print(f"trainer: made a signing key, {signing_key_path()}; this machine trusts {trusted}", file=sys.stderr)
-    return load_signing_key(options.key or signing_key_path())
+    return load_signing_key(signing_key_path())

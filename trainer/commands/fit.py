@@ -8,7 +8,7 @@ from pathlib import Path
 from contracts.telemetry.storage import locked
 from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
-from trainer.plan import require_views
+from trainer.plan import require_fit
 
 
 def add(commands: Commands) -> None:
@@ -35,7 +35,7 @@ def _fit(options: argparse.Namespace) -> int:
     from trainer.engine import engine
 
     dataset = open_dataset(placed(options, options.dataset))
-    require_views(dataset.path, dataset.schema.channels, plan.threat_models)
+    require_fit(dataset, plan)
     prepared()
     from trainer.experiment import fit_models, split_all
 
