@@ -56,7 +56,7 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     architecture: str
     threat_model: ThreatModel
     form: str
-    """How the model was compiled: `full int8`, `all 236 rounds` and the like."""
+    """How the model was compiled: `dynamic int8`, `all 236 rounds` and the like."""
     schema_hash: Sha256
     phases: tuple[str, ...]
     """The classes, in the order of the probabilities. An agent runs none but the phases that it knows."""
