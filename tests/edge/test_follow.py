@@ -49,6 +49,9 @@ def watched(
         start, left = episode.manifest.started_wall_ns, dict(at)
         for arrival, _, source, row in arrivals(episode):
             for second in [second for second in left if arrival - start > second * 1e9]:
+                if isinstance(models, Follower) and models._loading is not None:
+                    loaded(models)  # the agent looks at its own notes: it takes them with the next window
+                    continue
                 left.pop(second)()
                 if isinstance(models, Follower):  # the recording runs faster than a disk
                     loaded(models)
