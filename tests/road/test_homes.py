@@ -64,7 +64,9 @@ def test_edge_refuses_in_one_line_what_needs_a_home_where_there_is_none(words: l
 
 
 def test_build_refuses_in_one_line_to_make_a_key_where_there_is_no_home(tmp_path: Path) -> None:
-    status, _, err = homeless("trainer.cli", "build", "x", "--out", tmp_path, "--architectures", "mlp")
+    (tmp_path / "store" / "host" / "episode").mkdir(parents=True)  # a store that is worth a key
+    store, out = str(tmp_path / "store"), str(tmp_path / "out")
+    status, _, err = homeless("trainer.cli", "build", store, "--out", out, "--architectures", "mlp")
     assert (status, len(err.splitlines())) == (2, 1)
     assert "trainer: the home folder: not known; " in err
     assert "set HOME or XDG_CONFIG_HOME, or name --key" in err
