@@ -14,6 +14,8 @@ def prepare() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its kernels choose their order of summation by machine
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    # a keras.json of the user's would change what is computed, and without a home one is written into a folder "~"
+    os.environ.setdefault("KERAS_HOME", os.devnull)
     with hushed():
         import tensorflow as tf
 

@@ -68,6 +68,7 @@ def test_build_refuses_in_one_line_to_make_a_key_where_there_is_no_home(tmp_path
     store, out = str(tmp_path / "store"), str(tmp_path / "out")
     status, _, err = homeless("trainer.cli", "build", store, "--out", out, "--architectures", "mlp")
     assert (status, len(err.splitlines())) == (2, 1)
+    assert not Path("~").exists()  # where there is no home, none is made
     assert "trainer: the home folder: not known; " in err
     assert "set HOME or XDG_CONFIG_HOME, or name --key" in err
 
