@@ -208,10 +208,15 @@ def find_episodes(store: Path) -> list[Path]:
     """The folders of a store's episodes, in order of host and id. Raises `MissingError` if there is none."""
     found = sorted(path.parent for path in store.glob("*/*/episode.json")) if store.is_dir() else []
     if not found:
-        raise MissingError(
-            store,
-            "an empty store" if store.is_dir() else "no such folder",
-            expected="<host_id>/<episode_id>/episode.json",
-            remedy="point at a folder of recorded episodes, such as tests/corpus",
-        )
+        raise no_episode(store)
     return found
+
+
+def no_episode(store: Path) -> MissingError:
+    """What is said of a store without any."""
+    return MissingError(
+        store,
+        "an empty store" if store.is_dir() else "no such folder",
+        expected="<host_id>/<episode_id>/episode.json",
+        remedy="point at a folder of recorded episodes, such as tests/corpus",
+    )

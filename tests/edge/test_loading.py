@@ -31,16 +31,20 @@ FAULTS = {
 }
 
 
+def raising(said: str) -> Callable[[], None]:
+    def refused() -> None:
+        raise FAULTS[said]
+
+    return refused
+
+
 @pytest.mark.parametrize("said", FAULTS)
 def test_whatever_opening_a_new_bundle_raises_is_said_and_the_agent_goes_on_with_what_it_has(
     site: Site, bundles: list[Path], caplog: pytest.LogCaptureFixture, said: str
 ) -> None:
-    def refused() -> None:
-        raise FAULTS[said]
-
     where = eventful(site)
     models = Follower(where)
-    where.on_opening[NEW] = refused
+    where.on_opening[NEW] = raising(said)
     put(site, bundles[1])
     loaded(models)
     assert models.poll() is False
@@ -60,12 +64,9 @@ def test_whatever_opening_a_new_bundle_raises_is_said_and_the_agent_goes_on_with
 def test_whatever_opening_a_new_shadow_raises_is_said_and_the_agent_goes_on_without_it(
     site: Site, bundles: list[Path], caplog: pytest.LogCaptureFixture, said: str
 ) -> None:
-    def refused() -> None:
-        raise FAULTS[said]
-
     where = eventful(site)
     models = Follower(where)
-    where.on_opening[THIRD] = refused
+    where.on_opening[THIRD] = raising(said)
     put(site, bundles[1])
     put(site, bundles[2], shadow=True)
     loaded(models)

@@ -180,14 +180,14 @@ def finished(models: Follower, _hold: Event) -> None:
 
 def half(models: Follower, _hold: Event) -> None:
     """The current one was opened; the shadow broke something that nobody thought of."""
-    models._site.on_opening[THIRD] = lambda: [][1]  # type: ignore[attr-defined]
+    models._site.on_opening[THIRD] = lambda: [][1]  # type: ignore[attr-defined]  # an Eventful one
     loaded(models)
 
 
 def failed(models: Follower, _hold: Event) -> None:
     """Neither could be opened, for a reason that nobody thought of."""
     for name in (NEW, THIRD):
-        models._site.on_opening[name] = lambda: [][1]  # type: ignore[attr-defined]
+        models._site.on_opening[name] = lambda: [][1]  # type: ignore[attr-defined]  # an Eventful one
     loaded(models)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -30,7 +30,8 @@ Flows = list[NetflowRow]
 
 
 def with_flows(episode: Episode, change: Callable[[Flows], list[Any]]) -> Episode:
-    return msgspec.structs.replace(episode, rows={**episode.rows, "netflow": change(list(episode.rows["netflow"]))})  # type: ignore[arg-type]
+    flows = cast(Flows, list(episode.rows["netflow"]))
+    return msgspec.structs.replace(episode, rows={**episode.rows, "netflow": change(flows)})
 
 
 def batch(episode: Episode, schema: FeatureSchema) -> Windows:

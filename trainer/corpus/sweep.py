@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from contracts.errors import DatasetError, MissingError, WorkError
+from contracts.errors import DatasetError, WorkError
+from contracts.telemetry.episode import no_episode
 from contracts.telemetry.storage import locked
 from trainer.corpus.catalogue import Census, Tally, is_complete, read_index, write_index
 from trainer.corpus.examine import examine
@@ -67,12 +68,7 @@ def require_episodes(store: Path) -> int:
     """How many episodes there are. Raises `MissingError` for none: asked before anything is written."""
     total = sum(1 for _ in episode_folders(store))
     if total == 0:
-        raise MissingError(
-            store,
-            "an empty store" if store.is_dir() else "no such folder",
-            expected="<host_id>/<episode_id>/episode.json",
-            remedy="point at a folder of recorded episodes, such as tests/corpus",
-        )
+        raise no_episode(store)
     return total
 
 
