@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import secrets
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import (
@@ -22,6 +24,7 @@ from concurrent.futures import (
     wait,
 )
 from dataclasses import dataclass
+from multiprocessing import spawn
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -168,6 +171,15 @@ def _starting() -> Iterator[None]:
         ) from None
 
 
+def _require_interpreter() -> None:
+    """Run it once, before a pool is made: the semaphores of one whose helpers cannot run end in tracebacks."""
+    program = os.fsdecode(spawn.get_executable())
+    with _starting():
+        done = subprocess.run([program, "-I", "-S", "-c", ""], check=False, stdin=subprocess.DEVNULL)
+        if done.returncode:
+            raise OSError(f"{program} ended with status {done.returncode}")
+
+
 def _begin() -> None:
     """Interrupts are left to the parent."""
     guard()
@@ -184,6 +196,9 @@ def engine(workers: int, cluster: str | None = None) -> Iterator[Engine]:
         with joined(cluster) as made:
             yield made
         return
+
+    if workers > 1:
+        _require_interpreter()
 
     def pool() -> Executor:
         context = multiprocessing.get_context("forkserver")
