@@ -18,6 +18,8 @@ from contracts.telemetry.storage import locked
 from tests.brokers import free_port, mosquitto_on
 from tests.recordings import CORPUS, ONE, copy_of
 
+TESTS = Path(__file__).parent
+
 
 @dataclass(frozen=True)
 class Build:
@@ -100,11 +102,26 @@ def mosquitto(tmp_path: Path) -> Iterator[str]:
         yield url
 
 
+LONG = (
+    "trainer/test_build.py",
+    "pythons/test_pythons.py",
+    "trainer/test_architectures.py",
+    "trainer/test_experiment.py",
+    "trainer/test_fit.py",
+    "road/test_streams.py",
+    "arm64/test_arm64.py",
+    "road/test_demo.py",
+)
+"""Files that take minutes. They go first, so that no process is left alone with one at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what waits for the build of all models, so that `-m "not built"` is quick."""
+    """Mark what waits for the build of all models, so that `-m "not built"` is quick, and put long files first."""
     for item in items:
         if "built" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.built)
+    first = {TESTS / name: i for i, name in enumerate(LONG)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 def pytest_report_header() -> list[str]:

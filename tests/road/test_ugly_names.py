@@ -42,7 +42,7 @@ def said(capfd: pytest.CaptureFixture[str]) -> bytes:
     return capfd.readouterr().out.encode()
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(UGLY)
 @example(b"s3:bucket")
 @example(b":memory:")

@@ -70,7 +70,7 @@ def test_build_leaves_twelve_signed_bundles_ranked_by_score_and_the_report(built
     assert len(json.loads((built.out / "report.json").read_text())["recipes"][0]["models"]) == 12
 
 
-OPTIONS = ("--threat-models", "realistic", "--architectures", "gbt,gru")
+OPTIONS = ("--threat-models", "realistic", "--architectures", "gbt,mlp")
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_build_with_one_worker_runs_one_compiler_at_a_time(again: Build) -> No
 def test_build_with_the_same_seed_gives_the_same_weights_and_artifacts_on_one_core(
     built: Build, again: Build, schema: FeatureSchema
 ) -> None:
-    for name, file in (("gbt", "model.ubj"), ("gru", "weights.npz")):
+    for name, file in (("gbt", "model.ubj"), ("mlp", "weights.npz")):
         first, second = (checkpoint_of(one, f"{name}-realistic") / file for one in (built, again))
         assert first.read_bytes() == second.read_bytes(), name
         one, two = (

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import zipfile
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, final
 
 import keras
 import msgspec
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError
@@ -55,8 +58,17 @@ class NetModel(Model):
 
     def predict(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(N, …) -> (N, K)."""
-        parts = [np.asarray(self.net(x[i : i + 512], training=False)) for i in range(0, len(x), 512)]
+        parts = [np.asarray(self._answer(x[i : i + 512])) for i in range(0, len(x), 512)]
         return np.concatenate(parts) if parts else np.zeros((0, self.net.output_shape[-1]), np.float32)
+
+    @functools.cached_property
+    def _answer(self) -> Callable[[NDArray[np.float32]], Any]:
+        """The net as one graph: a recurrent one answers five times faster so than operation by operation."""
+        some = tf.TensorSpec((None, *self.net.input_shape[1:]), tf.float32)
+        graph: Callable[[NDArray[np.float32]], Any] = tf.function(
+            lambda x: self.net(x, training=False), input_signature=[some]
+        )
+        return graph
 
     def save(self, folder: Path) -> None:
         """Arrays, and the shape to build the net anew."""
