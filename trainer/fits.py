@@ -10,9 +10,10 @@ from typing import Literal
 import msgspec
 
 from contracts.channels import view_of
-from contracts.errors import DatasetError, DigestError
+from contracts.errors import ConfigError, DatasetError, DigestError
 from contracts.phases import ThreatModel
 from contracts.telemetry.storage import read_file, sha256, write_file
+from contracts.text import printable
 from trainer.corpus.dataset import Dataset, open_dataset
 from trainer.jobs import FULL, STEADY, Job, split_path
 from trainer.progress import say
@@ -123,11 +124,20 @@ def load_fits(out: Path) -> Fits:
 def relative(dataset: Path, out: Path) -> str:
     """How `out` names its dataset: so that both can be moved together, and a dataset that is a link stays one.
 
-    From where `out` really is, for that is where the system begins when it reads `out/..`.
+    From where `out` really is, for that is where the system begins when it reads `out/..`. Raises `ConfigError` for a
+    name that JSON cannot hold.
     """
     named = dataset.absolute()
     place = named.resolve() if named.name == ".." else named.parent.resolve() / named.name
-    return os.path.relpath(place, out.resolve())
+    found = os.path.relpath(place, out.resolve())
+    if printable(found) != found:
+        raise ConfigError(
+            dataset,
+            f"the name {printable(found)!r}, from {out}",
+            expected="one of printable UTF-8, for fits.json",
+            remedy="rename the folder",
+        )
+    return found
 
 
 def open_fitted(fits: Fits, out: Path) -> tuple[Dataset, dict[str, Split]]:

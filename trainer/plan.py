@@ -11,6 +11,7 @@ from contracts.features import FeatureSchema
 from contracts.keys import SigningKey
 from contracts.phases import ThreatModel
 from trainer.corpus.dataset import Dataset
+from trainer.fits import relative
 from trainer.split import Recipe, make_split
 
 
@@ -58,8 +59,10 @@ class BuildPlan:
 def require_fit(dataset: Dataset, plan: FitPlan) -> None:
     """Refuse a dataset that cannot be fitted to as planned, before anything is written.
 
-    Raises `ConfigError` for a threat model that would see nothing, `DatasetError` for a split that it cannot support.
+    Raises `ConfigError` for a threat model that would see nothing and for a name that cannot be noted down,
+    `DatasetError` for a split that it cannot support.
     """
+    relative(dataset.path, plan.out)
     require_views(dataset.path, dataset.schema.channels, plan.threat_models)
     for recipe in plan.recipes:
         make_split(dataset, recipe, plan.held_out)

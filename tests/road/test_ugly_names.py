@@ -101,3 +101,20 @@ def test_an_outbox_keeps_its_events_under_any_name(raw: bytes) -> None:
                 assert outbox.depth == depth
                 outbox.put(source="s", event_id="e", topic="t", qos=1, retain=False, payload=b"")
         assert name in {path.name for path in Path(folder).iterdir()}
+
+
+def test_a_dataset_whose_name_cannot_be_noted_down_is_refused_before_anything_is_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for episode in (ONE, SECOND):
+        copy_of(episode, tmp_path / "store")
+    with working_in(tmp_path):
+        name = os.fsdecode(b"caf\xe9")
+        assert trainer(["extract", "--workers=1", f"--out={name}", "store"]) == 0
+        capfd.readouterr()
+        assert trainer(["fit", "--out=out", "--", name]) == 2
+        assert capfd.readouterr().err == (
+            "trainer: caf\\xe9: the name '../caf\\\\xe9', from out; expected one of printable UTF-8, for fits.json; "
+            "rename the folder\n"
+        )
+        assert not Path("out").exists()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import platform
 import re
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xgboost as xgb
 
+from contracts.bundle import Artifact
 from contracts.errors import ParityError
 from edge.runtimes.treelite import ELF_MACHINES
 from tests.conftest import Build
@@ -30,6 +33,7 @@ from trainer.compile.pruned import forests
 from trainer.compile.record import Tried, load_compilations
 
 pytestmark = pytest.mark.slow
+OWN = (platform.machine(),)
 
 
 @pytest.fixture(scope="module")
@@ -112,16 +116,39 @@ def test_a_converter_that_dies_or_fails_is_a_reported_candidate_and_the_others_g
     assert found["float32"].facts.operators
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "gbt"])
+def test_candidates_are_made_and_measured_where_no_name_is_utf8(
+    built: Build, architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a home whose name was given in an older encoding."""
+    place = tmp_path / os.fsdecode(b"caf\xe9")
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    if architecture == "gbt":
+        source, artifacts, windows = place / trees.CHECKPOINT, trees.tree_artifacts(OWN), golden(FOREST).windows
+        source.write_bytes(golden(FOREST).data)
+    else:
+        source, artifacts = place / "mlp", (Artifact(runtime="tflite", member="model.tflite"),)
+        shutil.copytree(checkpoint(built, "mlp-realistic"), source)
+        windows = np.zeros((3, 216), np.float32)
+    made = convert(architecture, {"float16": source}, machines=OWN)["float16"]
+    assert isinstance(made, Converted), made
+    np.save(place / "windows.npy", windows)
+    candidate = Candidate(form="", artifacts=artifacts, members=made.members, small=True, facts=made.facts)
+    runs = list(run_candidate(candidate, place / "windows.npy", 5))
+    assert {run.probabilities.shape for run in runs} == {(len(windows), 5)}
+
+
 @pytest.fixture(scope="module")
 def forest(tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     """The golden one, for this machine alone."""
-    own, source = (platform.machine(),), tmp_path_factory.mktemp("forest") / trees.CHECKPOINT
+    source = tmp_path_factory.mktemp("forest") / trees.CHECKPOINT
     source.write_bytes(golden(FOREST).data)
-    made = convert("gbt", {"golden": source}, machines=own)["golden"]
+    made = convert("gbt", {"golden": source}, machines=OWN)["golden"]
     assert isinstance(made, Converted)
     assert made.facts.trees == 5 * ROUNDS
     return Candidate(
-        form="golden", artifacts=trees.tree_artifacts(own), members=made.members, small=True, facts=made.facts
+        form="golden", artifacts=trees.tree_artifacts(OWN), members=made.members, small=True, facts=made.facts
     )
 
 

@@ -5,6 +5,7 @@ python -m trainer.compile.convert TASK.json      (written and read here)
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -23,15 +24,16 @@ _STARTED, _FAILED, _FACTS = "started", "failed", "facts.json"
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
-    """What to convert. forms: (name, source) in order, each written into the folder `<out>/<number>`.
+    """What to convert. forms: (name, source) in order, each written into the folder `<out>/<number>`. Paths are bytes:
+    not every name is UTF-8.
 
     A net: the source is its checkpoint's folder. A forest: the source is the file of a booster or of Treelite, for
     `machines`, by so many `compilers` at a time.
     """
 
     architecture: str
-    out: str
-    forms: dict[int, tuple[str, str]]
+    out: bytes
+    forms: dict[int, tuple[str, bytes]]
     machines: tuple[str, ...] = ()
     compilers: int = 1
 
@@ -60,8 +62,8 @@ def convert(
         while left := {i: (form, source) for i, (form, source) in enumerate(forms.items()) if form not in found}:
             task = Task(
                 architecture=architecture,
-                out=name,
-                forms={i: (form, str(source.absolute())) for i, (form, source) in left.items()},
+                out=os.fsencode(name),
+                forms={i: (form, os.fsencode(source.absolute())) for i, (form, source) in left.items()},
                 machines=machines,
                 compilers=compilers,
             )
@@ -92,11 +94,12 @@ def main(path: Path) -> None:
     """Convert, form by form, and say of each that it was started, that it failed, or (last of all) its facts."""
     task = msgspec.json.decode(path.read_bytes(), type=Task)
     for i, (form, source) in task.forms.items():
-        folder = Path(task.out) / str(i)
+        folder = Path(os.fsdecode(task.out)) / str(i)
         folder.mkdir(exist_ok=True)
         (folder / _STARTED).touch()
         try:
-            made = _forest(task, Path(source)) if task.architecture == "gbt" else _net(task, form, Path(source))
+            place = Path(os.fsdecode(source))
+            made = _forest(task, place) if task.architecture == "gbt" else _net(task, form, place)
         except (PhasewatchError, RuntimeError, ValueError) as error:  # what TensorFlow's converter raises
             (folder / _FAILED).write_text(" ".join(str(error).split())[:300] or type(error).__name__, "utf-8")
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -49,15 +50,16 @@ def run_candidate(candidate: Candidate, windows: Path, classes: int) -> Iterator
 def _run(data: bytes, artifact: Artifact, interpreter: str | None, windows: Path, classes: int) -> Run:
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
+        file, answers = folder / artifact.member, folder / "probabilities.npy"
         job = Job(
             artifact=artifact,
-            data=str(folder / artifact.member),
-            windows=str(windows),
-            probabilities=str(folder / "probabilities.npy"),
+            data=os.fsencode(file),
+            windows=os.fsencode(windows),
+            probabilities=os.fsencode(answers),
             classes=classes,
             interpreter=interpreter,
         )
-        Path(job.data).write_bytes(data)
+        file.write_bytes(data)
         (folder / "job.json").write_bytes(msgspec.json.encode(job))
         command = [sys.executable, "-m", "trainer.compile.probe", str(folder / "job.json")]
         ended = run_child(command, LIMIT_S + LIMIT_PER_WINDOW_S * _count(windows))
@@ -72,7 +74,7 @@ def _run(data: bytes, artifact: Artifact, interpreter: str | None, windows: Path
         return Run(
             artifact=artifact,
             runtime=report.runtime,
-            probabilities=np.load(job.probabilities, allow_pickle=False),
+            probabilities=np.load(answers, allow_pickle=False),
             p50_ms=report.p50_ms,
             p99_ms=report.p99_ms,
         )

@@ -5,6 +5,7 @@ python -m trainer.compile.probe JOB.json      (written and read by trainer/compi
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -19,12 +20,13 @@ FORBIDDEN = ("tensorflow", "keras", "xgboost", "pyarrow", "sklearn")
 
 
 class Job(msgspec.Struct, kw_only=True):
-    """What to run: an artifact's bytes over `windows` (an .npy file), through a TFLite interpreter if it is one."""
+    """What to run: an artifact's bytes over `windows` (an .npy file), through a TFLite interpreter if it is one. Paths
+    are bytes: not every name is UTF-8."""
 
     artifact: Artifact
-    data: str
-    windows: str
-    probabilities: str
+    data: bytes
+    windows: bytes
+    probabilities: bytes
     classes: int
     interpreter: str | None
 
@@ -39,7 +41,7 @@ class Report(msgspec.Struct, kw_only=True):
 
 def open_job(job: Job) -> Runtime:
     """The runtime that the job asks for."""
-    data = Path(job.data).read_bytes()
+    data = Path(os.fsdecode(job.data)).read_bytes()
     if job.interpreter is not None:
         return TfliteRuntime(data, classes=job.classes, interpreter=job.interpreter)
     return runtime_of(job.artifact).load(data, classes=job.classes)
@@ -48,7 +50,7 @@ def open_job(job: Job) -> Runtime:
 def main() -> None:
     """Run the job named on the command line; the report goes to standard output."""
     job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
-    windows = np.load(job.windows, mmap_mode="r", allow_pickle=False)
+    windows = np.load(os.fsdecode(job.windows), mmap_mode="r", allow_pickle=False)
     runtime = open_job(job)
     for window in windows[:10]:
         runtime.predict(np.array(window))
@@ -62,7 +64,7 @@ def main() -> None:
     loaded = [name for name in FORBIDDEN if name in sys.modules]
     if loaded:
         raise SystemExit(f"the probe imported {', '.join(loaded)}: it would prove nothing")
-    np.save(job.probabilities, result, allow_pickle=False)
+    np.save(os.fsdecode(job.probabilities), result, allow_pickle=False)
     p50, p99 = np.percentile(took * 1000, [50, 99])
     sys.stdout.buffer.write(msgspec.json.encode(Report(runtime=runtime.name, p50_ms=float(p50), p99_ms=float(p99))))
 
