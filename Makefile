@@ -85,7 +85,7 @@ system: ## what only the system's package manager has, for the tests: mosquitto,
 	@sh tests/install-system-tools.sh
 
 schemas: $(READY) ## write docs/events and docs/reasons.md anew from the code
-	$(BIN)/python -m contracts.schemas docs/events
+	$(BIN)/python -m contracts.events.documents docs/events
 	$(BIN)/python -m trainer.corpus.reasons docs/reasons.md
 
 lock: ## pin the newest versions that fit pyproject.toml (by uv, in an environment of its own)

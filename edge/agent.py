@@ -12,11 +12,11 @@ from typing import Literal
 
 import numpy as np
 
-from contracts.events import Data, encode_event, kind_of, make_event, topic
-from contracts.features import SECOND, FeatureSchema
-from contracts.payloads import EpisodeData, ShadowWindow
-from contracts.phases import PHASES, Phase, Source
+from contracts.events.envelope import Data, encode_event, kind_of, make_event, topic
+from contracts.events.payloads import EpisodeData, ShadowWindow
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.rows import Row
+from contracts.vocabulary import PHASES, Phase, Source
 from edge import running
 from edge.deploy.apart import ended_if_it_hangs
 from edge.deploy.follow import Fixed, Follower

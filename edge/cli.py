@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from contracts.cli import Parser, run
+from contracts.shell.cli import Parser, run
 from edge.commands import bundles, replay
 
 

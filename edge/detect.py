@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import FeatureSchema
-from contracts.payloads import ClockSet, Flag, ShadowWindow, TopChannel, WindowData
-from contracts.phases import INFECTED, PHASES, SOURCES, Phase, Source
+from contracts.events.payloads import ClockSet, Flag, ShadowWindow, TopChannel, WindowData
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import INFECTED, PHASES, SOURCES, Phase, Source
 from edge.alarm import Alarm
 from edge.deploy import Active
 from edge.extract import Windows, summarise

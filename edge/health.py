@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.payloads import Latency, PerfData, ShadowCost
+from contracts.events.payloads import Latency, PerfData, ShadowCost
 
 _KEPT = 4096
 _THERMAL = Path("/sys/class/thermal/thermal_zone0")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError
-from contracts.telemetry.storage import locked
+from contracts.files import locked
 from edge.patience import AGAIN_S, PATIENCE_S, Patience
 from edge.queued import Event, delete, insert, prepare
 

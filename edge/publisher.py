@@ -17,8 +17,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from contracts.errors import BrokerError, ConfigError, StorageError
-from contracts.events import availability_topic
-from edge.broker import Broker
+from contracts.events.envelope import availability_topic
+from contracts.shell.broker import Broker
 from edge.outbox import Message, Outbox
 
 log = logging.getLogger("edge.publisher")

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from contracts.features import FeatureSchema
-from contracts.phases import Source
+from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
 from contracts.telemetry.rows import Row, arrival_ns
+from contracts.vocabulary import Source
 from edge.agent import Agent
 from edge.extract.sampled import CLOCK_TOLERANCE_NS
 from edge.watch import Subject

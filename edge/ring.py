@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import Source
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.rows import Row
+from contracts.vocabulary import Source
 from edge.extract.columns import Columns, encoder, fields_of
 from edge.extract.trust import LOOK_BACK_NS
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from contracts.events import Data
-from contracts.payloads import ConfusionData, MetricsData, ProfileScore, ProfilesData, ShadowScore
-from contracts.phases import PHASES
+from contracts.events.envelope import Data
+from contracts.events.payloads import ConfusionData, MetricsData, ProfileScore, ProfilesData, ShadowScore
+from contracts.vocabulary import PHASES
 from edge import scores
 from edge.deploy import Active
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

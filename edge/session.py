@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from contracts.errors import BrokerError
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
+from contracts.shell.broker import Broker
 from contracts.telemetry.episode import read_episode
 from edge.agent import Agent
-from edge.broker import Broker
 from edge.deploy.follow import Fixed, Follower
 from edge.health import Health
 from edge.outbox import opened

@@ -10,9 +10,9 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import FeatureSchema
-from contracts.payloads import Interval, Latency, ShadowCost, ShadowScore, ShadowWindow
-from contracts.phases import PHASES, Phase
+from contracts.events.payloads import Interval, Latency, ShadowCost, ShadowScore, ShadowWindow
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES, Phase
 from edge import scores
 from edge.deploy.active import Active
 from edge.detect import Detector

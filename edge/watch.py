@@ -8,10 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.payloads import ClockSet
-from contracts.phases import PHASES, SOURCES, Source
+from contracts.events.payloads import ClockSet
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.rows import LabelRow
+from contracts.vocabulary import PHASES, SOURCES, Source
 from edge.alarm import Alarm
 from edge.detect import Known
 from edge.extract import truth_of

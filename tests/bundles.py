@@ -11,13 +11,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contracts.bundle import Artifact, BundleManifest, write_bundle
-from contracts.channels import view_of
-from contracts.features import FeatureSchema
-from contracts.keys import load_signing_key
-from contracts.payloads import Interval
-from contracts.phases import PHASES
-from contracts.scorecard import Reference, Scorecard
+from contracts.bundle.archive import Artifact, BundleManifest, write_bundle
+from contracts.bundle.keys import load_signing_key
+from contracts.bundle.scorecard import Reference, Scorecard
+from contracts.events.payloads import Interval
+from contracts.features.channels import view_of
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES
 from edge.runtimes import NativeRuntime
 
 # The interface of a library that the trainer makes. What it decides hangs on its first feature, and on FAVOURITE.

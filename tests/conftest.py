@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.features import FeatureSchema, feature_schema
-from contracts.keys import TrustedKeys, generate_key, load_trusted_keys
+from contracts.bundle.keys import TrustedKeys, generate_key, load_trusted_keys
+from contracts.features.schema import FeatureSchema, feature_schema
+from contracts.files import locked
 from contracts.telemetry.episode import Episode, read_episode
-from contracts.telemetry.storage import locked
 from tests.brokers import free_port, mosquitto_on
 from tests.recordings import CORPUS, ONE, copy_of
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from contracts.telemetry.storage import compress, sha256
+from contracts.files import sha256
+from contracts.telemetry.zstd import compress
 from tests.recordings import edit_lines, edit_manifest, edit_row, expand
 
 if sys.version_info >= (3, 14):

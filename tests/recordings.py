@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
-from contracts.features import FeatureSchema
-from contracts.phases import Source
+from contracts.features.schema import FeatureSchema
+from contracts.files import sha256
 from contracts.telemetry.episode import Episode
-from contracts.telemetry.storage import compress, expanded, sha256
+from contracts.telemetry.zstd import compress, expanded
+from contracts.vocabulary import Source
 from edge.extract import Columns, columns_of
 
 CORPUS = Path(__file__).parent / "corpus"

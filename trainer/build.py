@@ -12,8 +12,8 @@ from __future__ import annotations
 import msgspec
 
 from contracts.errors import WorkError
-from contracts.features import feature_schema
-from contracts.telemetry.storage import locked, write_file
+from contracts.features.schema import feature_schema
+from contracts.files import locked, write_file
 from trainer.bundle.pack import Label
 from trainer.bundle.provenance import command_of
 from trainer.bundle.release import release

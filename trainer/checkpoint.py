@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import DatasetError, DigestError, StorageError
-from contracts.features import FeatureSchema, require_schema
-from contracts.telemetry.storage import read_file, sha256, write_file
+from contracts.features.schema import FeatureSchema, require_schema
+from contracts.files import read_file, sha256, write_file
 from trainer.architectures import Architecture, Model
 from trainer.architectures.base import Settings
 from trainer.fit.curves import Curves

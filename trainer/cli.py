@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from contracts.cli import Parser, run
+from contracts.shell.cli import Parser, run
 from contracts.text import printable
 from trainer.commands import (
     build,

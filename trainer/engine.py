@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from contracts.errors import ConfigError, WorkError
-from contracts.streams import guard
-from contracts.telemetry.storage import write_file
+from contracts.files import write_file
+from contracts.shell.streams import guard
 
 A = TypeVar("A")
 R = TypeVar("R")

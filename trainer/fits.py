@@ -9,11 +9,11 @@ from typing import Literal
 
 import msgspec
 
-from contracts.channels import view_of
 from contracts.errors import ConfigError, DatasetError, DigestError
-from contracts.phases import ThreatModel
-from contracts.telemetry.storage import read_file, sha256, write_file
+from contracts.features.channels import view_of
+from contracts.files import read_file, sha256, write_file
 from contracts.text import printable
+from contracts.vocabulary import ThreatModel
 from trainer.corpus.dataset import Dataset, open_dataset
 from trainer.jobs import FULL, STEADY, Job, split_path
 from trainer.progress import say

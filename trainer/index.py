@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.payloads import Interval, Paired, Share, Whole
-from contracts.phases import ThreatModel
+from contracts.events.payloads import Interval, Paired
+from contracts.types import Share, Whole
+from contracts.vocabulary import ThreatModel
 
 
 class RuntimeFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.phases import ThreatModel
+from contracts.vocabulary import ThreatModel
 
 FULL, STEADY = "full", "steady"
 """Variants: all channels of the threat model, and without those that creep or warm up (see evaluate/leaks)."""

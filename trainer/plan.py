@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.channels import Channel, view_of
+from contracts.bundle.keys import SigningKey
 from contracts.errors import ConfigError
-from contracts.features import FeatureSchema
-from contracts.keys import SigningKey
-from contracts.phases import ThreatModel
+from contracts.features.channels import Channel, view_of
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import ThreatModel
 from trainer.corpus.dataset import Dataset
 from trainer.fits import relative
 from trainer.split import Recipe, make_split

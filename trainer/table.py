@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from trainer.evaluate.record import Evaluation
 from trainer.index import Index
 from trainer.split import Split

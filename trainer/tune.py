@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from contracts.errors import ConfigError
-from contracts.telemetry.storage import sha256, write_file
+from contracts.files import sha256, write_file
 from edge import scores
 from trainer import work
 from trainer.architectures import architecture_named

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from contracts.errors import ClockError, CountError, LabelError, MissingError, RowError
-from contracts.phases import SOURCES, Source
+from contracts.files import read_file, sha256, write_file
 from contracts.telemetry.lines import REDO, row_batches, stored_bytes
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow, Row
-from contracts.telemetry.storage import compress, read_file, sha256, write_file
 from contracts.telemetry.twice import key_twice
+from contracts.telemetry.zstd import compress
+from contracts.vocabulary import SOURCES, Source
 
 _SECOND = 1_000_000_000
 MAX_SPAN_NS = 31 * 86_400 * _SECOND

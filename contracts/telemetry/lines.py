@@ -10,10 +10,11 @@ from typing import Any, cast
 import msgspec
 
 from contracts.errors import BoundError, DigestError, RowError
+from contracts.files import read_file, sha256
 from contracts.telemetry.manifest import FileEntry
 from contracts.telemetry.rows import ROW_TYPES, LabelRow
-from contracts.telemetry.storage import PIECE, expanded, read_file, sha256
 from contracts.telemetry.twice import key_twice
+from contracts.telemetry.zstd import PIECE, expanded
 
 MAX_LINE = 1 << 16
 """Honest rows are of 200 to 700 bytes."""

@@ -6,18 +6,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from contracts.telemetry.rows import Nanoseconds
+from contracts.types import Amount, Name, Nanoseconds, Sha256
 
-# In Python `$` also matches before a final line break; the look-ahead makes it mean the end, here and in JSON Schema.
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$(?!\n)")]
-"""An id that is safe as a file name and as an MQTT topic level."""
-Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 StoredName = Annotated[str, msgspec.Meta(pattern=r"^(proc|qmp|guest|netflow|labels)\.jsonl(\.zst)?$(?!\n)")]
 """The only names that a manifest may list: none of them leaves the episode's folder."""
-
-
-Amount = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
-"""Of bytes or rows in one file."""
 
 
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,14 +9,11 @@ from typing import Annotated
 
 import msgspec
 
-from contracts.phases import Phase, Source
+from contracts.types import Count, Nanoseconds
+from contracts.vocabulary import Phase, Source
 
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-"""A raw counter or gauge, as the host or the guest reported it."""
 Reading = Count | None
 """A counter or gauge that may be out of reach (no permission, an old kernel, an unused disk): null = not observed."""
-Nanoseconds = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
-"""A time in ns."""
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Text = Annotated[str, msgspec.Meta(max_length=64)]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.cli import print_json
 from contracts.errors import BundleError, MissingError, PhasewatchError
+from contracts.shell.cli import print_json
 from contracts.text import printable
 from edge.commands.options import Commands, accepted, add_site, site_of, state_of
 from edge.deploy import Active, activate

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import TypeAlias
 
-from contracts.channels import read_channels
-from contracts.cli import Parser
-from contracts.features import FeatureSchema, feature_schema
-from contracts.keys import TrustedKeys, load_trusted_keys
-from contracts.paths import default_trust, shown, state_folder, trust_folder
+from contracts.bundle.keys import TrustedKeys, load_trusted_keys
+from contracts.features.channels import read_channels
+from contracts.features.schema import FeatureSchema, feature_schema
+from contracts.shell.cli import Parser
+from contracts.shell.paths import default_trust, shown, state_folder, trust_folder
 from edge.deploy.verbs import Site
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from contracts.errors import ConfigError
-from contracts.paths import outbox_path, shown
+from contracts.shell.paths import outbox_path, shown
 from edge.commands.options import Commands, accepted, add_site, hostname, node, seconds, site_of, speed
 
 
@@ -43,7 +43,7 @@ def add(commands: Commands) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from edge.broker import parse_broker
+    from contracts.shell.broker import parse_broker
     from edge.deploy import activate
     from edge.deploy.follow import Fixed, Follower
     from edge.session import replay_all

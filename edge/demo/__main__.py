@@ -20,12 +20,12 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from contracts.cli import Parser, run
+from contracts.bundle.keys import generate_key
 from contracts.errors import ConfigError, WorkError
-from contracts.events import EVENT_KINDS, decode_event
-from contracts.keys import generate_key
+from contracts.events.envelope import EVENT_KINDS, decode_event
+from contracts.shell.broker import Broker, parse_broker
+from contracts.shell.cli import Parser, run
 from contracts.telemetry.episode import find_episodes, read_manifest
-from edge.broker import Broker, parse_broker
 from edge.demo.broker import local_broker
 from edge.demo.listen import Listener
 from edge.demo.screen import Screen

@@ -10,7 +10,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
 from contracts.errors import BrokerError
-from edge.broker import Broker
+from contracts.shell.broker import Broker
 
 
 class Listener:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.text import Text
 
-from contracts.events import Data, Event
-from contracts.payloads import (
+from contracts.events.envelope import Data, Event
+from contracts.events.payloads import (
     ConfusionData,
     EpisodeData,
     Interval,
@@ -20,7 +20,7 @@ from contracts.payloads import (
     ProfilesData,
     WindowData,
 )
-from contracts.phases import Phase
+from contracts.vocabulary import Phase
 
 COLOURS: dict[Phase, str] = {
     "clean": "green",

@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.bundle import Bundle, BundleManifest, read_bundle
-from contracts.channels import view_of
+from contracts.bundle.archive import Bundle, BundleManifest, read_bundle
+from contracts.bundle.keys import TrustedKeys
+from contracts.bundle.scorecard import Reference, Scorecard
 from contracts.errors import BundleError
-from contracts.features import FeatureSchema
-from contracts.keys import TrustedKeys
-from contracts.payloads import BundleRef
-from contracts.phases import PHASES
-from contracts.scorecard import Reference, Scorecard
+from contracts.events.payloads import BundleRef
+from contracts.features.channels import view_of
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES
 from edge.runtimes import Runtime, open_runtime
 
 T = TypeVar("T")

@@ -15,9 +15,8 @@ from typing import Annotated, Literal
 import msgspec
 
 from contracts.errors import MissingError, TornError
-from contracts.payloads import Hash
-from contracts.telemetry.rows import Count
-from contracts.telemetry.storage import locked, read_file, write_file
+from contracts.files import locked, read_file, write_file
+from contracts.types import Count, Sha256
 
 STATE = "deployment.json"
 BUNDLES = "bundles"
@@ -35,7 +34,7 @@ class Installed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     file: FileName
     name: str
-    digest: Hash
+    digest: Sha256
     unsigned: bool = False
     proven: bool = False
     starts: Count = 0

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.bundle import MAX_BUNDLE, read_bundle
+from contracts.bundle.archive import MAX_BUNDLE, read_bundle
+from contracts.bundle.keys import TrustedKeys, load_trusted_keys
 from contracts.errors import BundleError, BusyError, ConfigError
-from contracts.features import FeatureSchema
-from contracts.keys import TrustedKeys, load_trusted_keys
-from contracts.telemetry.storage import read_file, sha256, write_file
+from contracts.features.schema import FeatureSchema
+from contracts.files import read_file, sha256, write_file
 from edge.deploy.active import Active, activate
 from edge.deploy.deployment import (
     Deployment,

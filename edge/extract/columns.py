@@ -14,10 +14,10 @@ import numpy as np
 from msgspec.structs import astuple
 from numpy.typing import NDArray
 
-from contracts.channels import Channel
-from contracts.phases import Source
+from contracts.features.channels import Channel
 from contracts.telemetry.addresses import canonical_address, canonical_addresses
 from contracts.telemetry.rows import GuestRow, NetflowRow, ProcRow, Row
+from contracts.vocabulary import Source
 from edge.extract.possible import flow_is_possible
 
 Ints = NDArray[np.int64]

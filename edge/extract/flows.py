@@ -12,8 +12,8 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.channels import Channel
-from contracts.features import SECOND, FeatureSchema
+from contracts.features.channels import Channel
+from contracts.features.schema import SECOND, FeatureSchema
 from edge.extract.columns import Columns, Ints
 
 Floats = NDArray[np.float64]

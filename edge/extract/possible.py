@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.features import SECOND
+from contracts.features.schema import SECOND
 
 FLOW_LONGEST_NS = 60 * SECOND
 """An exporter cuts its flows: ours after 5 s, and none that is of use to a window of 10 s after more than a minute."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import SECOND
+from contracts.features.schema import SECOND
 from edge.extract.columns import Columns, Ints
 
 Floats = NDArray[np.float64]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import SECOND, FeatureSchema
+from contracts.features.schema import SECOND, FeatureSchema
 
 Floats = NDArray[np.float64]
 _AT_ONCE = 512

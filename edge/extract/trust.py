@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import Doubt
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.vocabulary import Doubt
 from edge.extract.columns import TAP_FIELDS, Columns, Ints
 from edge.extract.sampled import fit_pairs
 

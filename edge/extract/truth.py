@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import FeatureSchema
-from contracts.phases import PHASES
+from contracts.features.schema import FeatureSchema
 from contracts.telemetry.rows import LabelRow
+from contracts.vocabulary import PHASES
 from edge.extract.columns import Ints
 
 

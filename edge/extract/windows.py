@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.channels import SampledKind
 from contracts.errors import ConfigError
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import SOURCES, Doubt, Source
+from contracts.features.channels import SampledKind
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.vocabulary import SOURCES, Doubt, Source
 from edge.extract.columns import Columns, Ints, fields_of
 from edge.extract.flows import FlowGrid
 from edge.extract.sampled import (

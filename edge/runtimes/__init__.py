@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 
-from contracts.bundle import Artifact, Bundle
+from contracts.bundle.archive import Artifact, Bundle
 from contracts.errors import BundleError
 from edge.runtimes.base import Runtime
 from edge.runtimes.tflite import TfliteRuntime

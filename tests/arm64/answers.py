@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.bundle import Artifact
-from contracts.features import feature_schema
+from contracts.bundle.archive import Artifact
+from contracts.features.schema import feature_schema
 from edge.deploy.verbs import Site, install
 from edge.runtimes import Runtime, runtime_of
 

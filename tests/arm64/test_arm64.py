@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.bundle import BundleManifest, read_bundle
-from contracts.features import FeatureSchema
-from contracts.phases import PHASES
+from contracts.bundle.archive import BundleManifest, read_bundle
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES
 from tests.arm64.userland import python_of
 from tests.brokers import Subscriber
 from tests.bundles import make_bundle

@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import f1_score
 
-from contracts.features import feature_schema
-from contracts.keys import generate_key, load_trusted_keys
-from contracts.phases import PHASES
+from contracts.bundle.keys import generate_key, load_trusted_keys
+from contracts.features.schema import feature_schema
 from contracts.telemetry.episode import read_episode
+from contracts.vocabulary import PHASES
 from edge import scores
 from edge.agent import Agent
 from edge.deploy import activate

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.bundle import Bundle, read_bundle
-from contracts.features import feature_schema
-from contracts.keys import load_trusted_keys
+from contracts.bundle.archive import Bundle, read_bundle
+from contracts.bundle.keys import load_trusted_keys
+from contracts.features.schema import feature_schema
 from edge.runtimes import NativeRuntime, Runtime, TfliteRuntime, open_runtime
 from trainer.compile.convert import Converted, convert
 from trainer.corpus.dataset import open_dataset

@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from backports import zstd
 
-from contracts.features import feature_schema
+from contracts.features.schema import feature_schema
+from contracts.files import sha256
 from contracts.telemetry.episode import find_episodes
 from contracts.telemetry.lines import _decoders
-from contracts.telemetry.storage import sha256
 from edge.extract import Extractor, summarise
 from tests.bench.store import make_store
 from tests.recordings import CORPUS

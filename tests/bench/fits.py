@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.channels import view_of
+from contracts.features.channels import view_of
 from trainer.architectures import FitSettings
 from trainer.architectures.gbt import PATIENCE, ROUNDS, Gbt
 from trainer.architectures.inputs import Normal

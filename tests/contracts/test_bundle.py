@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts import bundle as bundles
-from contracts.bundle import Artifact, BundleManifest, read_bundle, write_bundle
+from contracts.bundle import archive as bundles
+from contracts.bundle.archive import Artifact, BundleManifest, read_bundle, write_bundle
+from contracts.bundle.keys import TrustedKeys, generate_key, load_signing_key, load_trusted_keys
 from contracts.errors import (
     BundleError,
     ConfigError,
@@ -22,9 +23,8 @@ from contracts.errors import (
     UnsignedError,
     UntrustedKeyError,
 )
-from contracts.features import FeatureSchema
-from contracts.keys import TrustedKeys, generate_key, load_signing_key, load_trusted_keys
-from contracts.phases import PHASES
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES
 
 MEMBERS = {"model.tflite": b"weights", "scorecard.json": b"{}"}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts.channels import default_channels, read_channels, view_of
 from contracts.errors import ConfigError, MissingError
-from contracts.features import feature_schema
+from contracts.features.channels import default_channels, read_channels, view_of
+from contracts.features.schema import feature_schema
 
 
 def test_channels_are_46_with_the_sources_of_the_design() -> None:

@@ -24,10 +24,10 @@ from contracts.errors import (
     StorageError,
     TornError,
 )
-from contracts.phases import SOURCES
-from contracts.telemetry import storage
+from contracts.files import sha256
 from contracts.telemetry.episode import Episode, find_episodes, read_episode, write_episode
-from contracts.telemetry.storage import compress
+from contracts.telemetry.zstd import compress
+from contracts.vocabulary import SOURCES
 from tests.recordings import CORPUS, ONE, copy_of, edit_lines, edit_manifest, edit_row
 
 
@@ -71,7 +71,7 @@ def _replace(path: Path, make: Callable[[Path], None]) -> None:
 def _fitting(folder: Path, name: str, data: bytes) -> None:
     """Put bytes in place of a file and make the manifest vouch for them."""
     (folder / name).write_bytes(data)
-    entry = {"sha256": storage.sha256(data), "bytes": len(data), "rows": 1}
+    entry = {"sha256": sha256(data), "bytes": len(data), "rows": 1}
     edit_manifest(folder, lambda manifest: manifest["files"].update({name: entry}))
 
 

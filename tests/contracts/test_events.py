@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from contracts.errors import RowError
-from contracts.events import (
+from contracts.events.documents import documents, encoded
+from contracts.events.envelope import (
     EVENT_KINDS,
     EventKind,
     availability_topic,
@@ -22,8 +23,7 @@ from contracts.events import (
     rfc3339,
     topic,
 )
-from contracts.payloads import BundleRef, ConfusionData
-from contracts.schemas import documents, encoded
+from contracts.events.payloads import BundleRef, ConfusionData
 
 REF = BundleRef(name="gbt-x", digest="0" * 64, runtime="r 1", key=None)
 DATA = ConfusionData(basis="running", bundle=REF, labels=["clean", "armed"], matrix=[[3, 1], [0, 2]])

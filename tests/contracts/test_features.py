@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from contracts.channels import Channel
 from contracts.errors import ConfigError, SchemaMismatchError
-from contracts.features import SECOND, FeatureSchema, require_schema
+from contracts.features.channels import Channel
+from contracts.features.schema import SECOND, FeatureSchema, require_schema
 
 
 def test_hash_is_pinned_to_this_version(schema: FeatureSchema) -> None:

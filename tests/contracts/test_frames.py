@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import BoundError, TornError
-from contracts.telemetry import storage
+from contracts.telemetry import zstd as expansion
 from contracts.telemetry.lines import row_batches
-from contracts.telemetry.storage import PIECE, compress, expanded
+from contracts.telemetry.zstd import PIECE, compress, expanded
 from tests.recordings import ONE, expand
 
 if sys.version_info >= (3, 14):
@@ -61,8 +61,8 @@ def test_frames_one_after_the_other_are_one_file_however_they_are_cut(
     """The reference expands each frame whole."""
     stored = b"".join(one for _, one in some)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(storage, "SLICE", cut)
-        patch.setattr(storage, "PIECE", piece)
+        patch.setattr(expansion, "SLICE", cut)
+        patch.setattr(expansion, "PIECE", piece)
         pieces = list(expanded(stored, NAME))
     assert b"".join(pieces) == b"".join(text for text, _ in some)
     assert all(len(one) == piece for one in pieces[:-1])

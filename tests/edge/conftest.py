@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from edge.deploy.verbs import Site
 from tests.bundles import make_bundle
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contracts.features import feature_schema
+from contracts.features.schema import feature_schema
 from edge.deploy.deployment import BUNDLES, read_deployment
 from edge.deploy.verbs import Site, install, promote, rollback
 

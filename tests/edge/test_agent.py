@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from contracts.bundle import read_bundle
-from contracts.events import EVENT_KINDS
-from contracts.features import SECOND, FeatureSchema
+from contracts.bundle.archive import read_bundle
+from contracts.events.envelope import EVENT_KINDS
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, read_episode
 from edge.agent import Agent
 from edge.deploy import activate

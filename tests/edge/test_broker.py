@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigError
-from edge.broker import PASSWORD_VARIABLE, parse_broker
+from contracts.shell.broker import PASSWORD_VARIABLE, parse_broker
 
 
 def test_parse_broker_fills_in_ports() -> None:

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import StorageError
-from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
+from contracts.features.schema import FeatureSchema
+from contracts.shell.broker import parse_broker
 from edge import session
-from edge.broker import parse_broker
 from edge.deploy import activate
 from edge.deploy.follow import Fixed
 from edge.outbox import HELD, Message, Outbox, opened

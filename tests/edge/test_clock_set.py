@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contracts.features import SECOND, FeatureSchema, feature_schema
-from contracts.keys import load_trusted_keys
+from contracts.bundle.keys import load_trusted_keys
+from contracts.features.schema import SECOND, FeatureSchema, feature_schema
 from contracts.telemetry.episode import Episode
 from edge.agent import Agent
 from edge.deploy import activate

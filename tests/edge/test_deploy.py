@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from contracts.bundle import read_bundle, write_bundle
+from contracts.bundle.archive import read_bundle, write_bundle
+from contracts.bundle.keys import generate_key, load_signing_key, load_trusted_keys
 from contracts.errors import (
     BundleError,
     BusyError,
@@ -24,9 +25,8 @@ from contracts.errors import (
     UnsignedError,
     UntrustedKeyError,
 )
-from contracts.features import FeatureSchema
-from contracts.keys import generate_key, load_signing_key, load_trusted_keys
-from contracts.telemetry.storage import locked
+from contracts.features.schema import FeatureSchema
+from contracts.files import locked
 from edge.deploy.deployment import changing, read_deployment
 from edge.deploy.verbs import Site, dismiss, install, promote, rollback
 from tests.bundles import make_bundle

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from contracts.features import SECOND, FeatureSchema, feature_schema
+from contracts.features.schema import SECOND, FeatureSchema, feature_schema
 from contracts.telemetry.rows import NetflowRow
 from edge.extract import columns_of
 from edge.extract.flows import FlowGrid

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from contracts.features import FeatureSchema
-from contracts.keys import generate_key
+from contracts.bundle.keys import generate_key
+from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode, read_episode
 from edge.agent import Agent
 from edge.deploy.deployment import bundle_path, read_deployment

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from contracts.features import EXTRACTOR_VERSION
+from contracts.features.schema import EXTRACTOR_VERSION
 from tests.golden.extraction import FILE, vectors
 
-ADVICE = "raise EXTRACTOR_VERSION in contracts/features.py, then run `python -m tests.golden.extraction`"
+ADVICE = "raise EXTRACTOR_VERSION in contracts/features/schema.py, then run `python -m tests.golden.extraction`"
 
 
 def test_extraction_gives_the_golden_numbers_of_its_version() -> None:

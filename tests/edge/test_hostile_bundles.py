@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts import bundle as archives
+from contracts.bundle import archive as archives
 from contracts.errors import BoundError, PhasewatchError
 from edge.deploy.deployment import read_deployment
 from edge.deploy.verbs import Site

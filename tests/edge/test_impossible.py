@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
 from edge.extract import Extractor, Windows, window_ends
 from edge.ring import Ring

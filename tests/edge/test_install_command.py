@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from edge.cli import main
 from edge.deploy.deployment import read_deployment
 from edge.deploy.verbs import Site

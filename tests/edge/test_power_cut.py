@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from edge.deploy.verbs import Site, install
 from tests.bundles import make_bundle
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import BrokerError
-from edge.broker import parse_broker
+from contracts.shell.broker import parse_broker
 from edge.outbox import Message, Outbox, opened
 from edge.publisher import Drain, MqttPublisher, Publisher
 from tests.brokers import Subscriber, free_port, mosquitto_on

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contracts.features import SECOND, FeatureSchema
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode
 from contracts.telemetry.rows import NetflowRow
 from edge import ring as rings

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.bundle import Artifact, Bundle, read_bundle
+from contracts.bundle.archive import Artifact, Bundle, read_bundle
 from contracts.errors import BundleError, ConfigError
-from contracts.features import FeatureSchema
-from contracts.phases import PHASES
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES
 from edge.deploy import active as deploy
 from edge.runtimes import GtilRuntime, NativeRuntime, Runtime, TfliteRuntime, open_runtime, runtime_of
 from edge.runtimes.tflite import INTERPRETERS, installed_interpreters
@@ -84,8 +84,8 @@ def test_every_interpreter_that_this_python_can_have_is_installed_here_and_liter
 def test_interpreters_reproduce_the_golden_vectors(built: Build, interpreter: str) -> None:
     # in a process of its own: tflite-runtime breaks once TensorFlow was imported, as other tests here do
     script = (
-        "import sys; from pathlib import Path; from contracts.bundle import read_bundle\n"
-        "from contracts.features import feature_schema\nfrom edge.deploy import self_test\n"
+        "import sys; from pathlib import Path; from contracts.bundle.archive import read_bundle\n"
+        "from contracts.features.schema import feature_schema\nfrom edge.deploy import self_test\n"
         "from edge.runtimes import TfliteRuntime\n"
         "bundle = read_bundle(Path(sys.argv[1]), schema=feature_schema(), trust=None, allow_unsigned=True)\n"
         "runtime = TfliteRuntime(bundle.members['model.tflite'], classes=5, interpreter=sys.argv[2])\n"

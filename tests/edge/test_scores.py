@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 
-from contracts.phases import PHASES
+from contracts.vocabulary import PHASES
 from edge.scores import (
     agreement,
     bootstrap,

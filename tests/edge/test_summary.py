@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from contracts.features import STATISTICS, FeatureSchema, feature_schema
+from contracts.features.schema import STATISTICS, FeatureSchema, feature_schema
 from edge.extract import summarise
 
 SCHEMA = feature_schema()

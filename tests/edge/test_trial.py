@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import BundleError, MissingError, UntrustedKeyError
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from edge import agent
 from edge.deploy import apart
 from edge.deploy.deployment import Deployment, bundle_path, read_deployment
@@ -154,8 +154,8 @@ def test_the_only_bundle_is_tried_again_and_again(tmp_path: Path, schema: Featur
 AGENT = """
 import sys
 from pathlib import Path
-from contracts.features import feature_schema
-from contracts.keys import load_trusted_keys
+from contracts.features.schema import feature_schema
+from contracts.bundle.keys import load_trusted_keys
 from contracts.telemetry.episode import read_episode
 from edge import agent
 from edge.deploy import trial

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.keys import load_trusted_keys
+from contracts.bundle.keys import load_trusted_keys
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, find_episodes, read_episode
 from contracts.telemetry.rows import NetflowRow
 from edge.agent import Agent

@@ -14,13 +14,13 @@ import pytest
 from numpy.typing import NDArray
 from rich.console import Console
 
+from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import BundleError
-from contracts.events import make_event
-from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
-from contracts.payloads import MetricsData
-from contracts.phases import PHASES
+from contracts.events.envelope import make_event
+from contracts.events.payloads import MetricsData
+from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
+from contracts.vocabulary import PHASES
 from edge.agent import Agent
 from edge.demo.screen import Screen
 from edge.deploy import Active, activate

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import PHASES, SOURCES
+from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, find_episodes, read_episode
+from contracts.vocabulary import PHASES, SOURCES
 from edge.extract import Extractor, summarise, truth_of, window_ends
 from edge.extract.windows import Windows
 from edge.replay import arrivals

@@ -16,11 +16,11 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["contracts"]):
-    from contracts.bundle import read_bundle
+    from contracts.bundle.archive import read_bundle
     from contracts.errors import PhasewatchError
     from contracts.telemetry.episode import read_manifest
     from contracts.telemetry.lines import row_batches
-    from contracts.telemetry.storage import compress
+    from contracts.telemetry.zstd import compress
 
 STEMS = ("proc", "qmp", "guest", "netflow", "labels")
 MANIFEST = 2 * len(STEMS)
@@ -110,8 +110,8 @@ def _write_bundles(folder: Path) -> None:
 
     import msgspec
 
-    from contracts.bundle import Artifact, BundleManifest, write_bundle
-    from contracts.phases import PHASES
+    from contracts.bundle.archive import Artifact, BundleManifest, write_bundle
+    from contracts.vocabulary import PHASES
 
     manifest = BundleManifest(
         format=1, name="cnn-realistic-0", build_id="0", architecture="cnn", threat_model="realistic", form="float32",

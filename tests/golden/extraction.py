@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import EXTRACTOR_VERSION, feature_schema
+from contracts.features.schema import EXTRACTOR_VERSION, feature_schema
 from contracts.telemetry.episode import read_episode
 from edge.extract import Extractor, summarise, window_ends
 from tests.recordings import CORPUS, columns_of_episode

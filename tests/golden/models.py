@@ -57,8 +57,8 @@ def main() -> None:
     from trainer.tensorflow import prepare
 
     prepare()
-    from contracts.channels import view_of
-    from contracts.features import feature_schema
+    from contracts.features.channels import view_of
+    from contracts.features.schema import feature_schema
     from edge.runtimes import GtilRuntime, TfliteRuntime
     from tests.recordings import CORPUS
     from trainer.architectures import FitSettings, Model, architecture_named

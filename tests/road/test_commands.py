@@ -7,13 +7,14 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import pytest
 
-from contracts import bundle as bundles
-from contracts.features import feature_schema
-from contracts.keys import generate_key
+from contracts.bundle import archive as bundles
+from contracts.bundle.keys import generate_key
+from contracts.features.schema import feature_schema
 from tests.conftest import Build
 from tests.recordings import CORPUS, ONE, copy_of, edit_manifest, edit_row
 from trainer.cli import VERBS
@@ -141,7 +142,7 @@ def test_build_says_in_one_line_when_its_folder_cannot_be_written(tmp_path: Path
 
 
 def test_build_refuses_to_share_its_folder(tmp_path: Path, signing_key: Path) -> None:
-    from contracts.telemetry.storage import locked
+    from contracts.files import locked
 
     with locked(tmp_path / ".lock"):
         done = run("trainer", "build", CORPUS, "--out", tmp_path, "--key", signing_key)
@@ -203,7 +204,7 @@ class TestReplayRefuses:
 
     def test_a_bundle_of_another_schema(self, built: Build, tmp_path: Path) -> None:
         registry = tmp_path / "mine.toml"
-        text = (Path(bundles.__file__).parent / "channels.toml").read_text()
+        text = resources.files("contracts.features").joinpath("channels.toml").read_text()
         registry.write_text(text.replace('transform = "log1p"', 'transform = "identity"', 1))
         done = self.replay(built, tmp_path, "--channels", registry)
         found = f"feature schema {feature_schema().hash[:12]}…; expected "

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts import paths
 from contracts.errors import ConfigError
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
+from contracts.shell import paths
 from tests.bundles import make_bundle
 from tests.recordings import ONE
 from tests.streams import HELPS, Words, command, ended

@@ -149,7 +149,7 @@ def test_the_broker_may_go_in_the_middle_and_nothing_is_lost(tmp_path: Path, bui
 
 def run_windows(built: Build, folder: Path) -> set[int]:
     """The ends of all windows of the recordings."""
-    from contracts.features import feature_schema
+    from contracts.features.schema import feature_schema
     from contracts.telemetry.episode import read_manifest
     from edge.extract import window_ends
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.channels import Channel
+from contracts.features.channels import Channel
 from trainer.corpus.arrays import write_dataset
 
 TRAINER = {

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from contracts.keys import generate_key
+from contracts.bundle.keys import generate_key
 from edge.cli import main as edge
 from edge.outbox import opened
 from tests.recordings import CORPUS, ONE, copy_of

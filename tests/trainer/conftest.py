@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from tests.recordings import CORPUS, copy_of
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.extract import Extraction, extract_store

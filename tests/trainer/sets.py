@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from contracts.channels import Channel
+from contracts.features.channels import Channel
 from trainer.architectures.base import Architecture
 from trainer.corpus.arrays import write_dataset
 from trainer.corpus.dataset import Dataset

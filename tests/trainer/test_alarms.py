@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_curve
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import PHASES
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.vocabulary import PHASES
 from trainer.corpus.samples import Samples
 from trainer.evaluate.alarms import alarms, detection, speaks_of_infection, true_positive_rates
 from trainer.evaluate.resampled import Resampled

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.errors import ConfigError, DatasetError
-from contracts.phases import ThreatModel
+from contracts.vocabulary import ThreatModel
 from tests.trainer.sets import CHANCE, CHANNELS, CLASSES, LEARNED, motion_set
 from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model
 from trainer.architectures.base import Fitted
@@ -232,7 +232,7 @@ def test_every_architecture_is_listed_once_by_its_own_name() -> None:
 
 
 def test_the_realistic_view_is_without_the_guest() -> None:
-    from contracts.channels import view_of
+    from contracts.features.channels import view_of
 
     models: tuple[ThreatModel, ...] = ("realistic", "oracle")
     assert [len(view_of(CHANNELS, model)) for model in models] == [3, 4]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from contracts.channels import Channel, read_channels
 from contracts.errors import ConfigError, DatasetError, SchemaMismatchError
-from contracts.features import FeatureSchema
+from contracts.features.channels import Channel, read_channels
+from contracts.features.schema import FeatureSchema
 from edge.extract import Extractor, summarise
 from trainer.corpus.arrays import write_dataset
 from trainer.corpus.dataset import Dataset, open_dataset

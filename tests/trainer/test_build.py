@@ -12,11 +12,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from contracts.bundle import read_bundle
-from contracts.channels import view_of
+from contracts.bundle.archive import read_bundle
 from contracts.errors import DatasetError, DigestError, MissingError, SchemaMismatchError
-from contracts.features import FeatureSchema
-from contracts.phases import THREAT_MODELS, ThreatModel
+from contracts.features.channels import view_of
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import THREAT_MODELS, ThreatModel
 from edge import scores
 from edge.runtimes import NativeRuntime
 from tests.compilers import counted, most_at_once

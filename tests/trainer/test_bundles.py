@@ -14,12 +14,12 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from contracts.bundle import Bundle, read_bundle, write_bundle
+from contracts.bundle.archive import Bundle, read_bundle, write_bundle
+from contracts.bundle.keys import load_signing_key
 from contracts.errors import BundleError
-from contracts.features import FeatureSchema
-from contracts.keys import load_signing_key
-from contracts.payloads import Interval
-from contracts.telemetry.storage import sha256
+from contracts.events.payloads import Interval
+from contracts.features.schema import FeatureSchema
+from contracts.files import sha256
 from edge import scores
 from tests.conftest import Build
 from trainer.bundle import held_out, provenance, sbom
@@ -77,7 +77,7 @@ def test_the_command_of_a_bundle_holds_every_option_that_decides_what_is_made() 
         "trainer build STORE --out DIR --architectures gbt --threat-models oracle --recipe held_out_time --seed 1,2 "
         "--held-out 'x y' --embargo=90 --tune 3 --max-kb=150 --max-mops=5 --include-degraded --allow-float"
     )
-    from contracts.cli import Parser
+    from contracts.shell.cli import Parser
     from trainer.commands import build
 
     parser = Parser(prog="trainer")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import xgboost as xgb
 
-from contracts.bundle import Artifact
+from contracts.bundle.archive import Artifact
 from contracts.errors import ParityError
 from edge.runtimes.treelite import ELF_MACHINES
 from tests.conftest import Build

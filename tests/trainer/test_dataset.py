@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from contracts.channels import view_of
 from contracts.errors import BusyError, ConfigError, DatasetError, MissingError, SchemaMismatchError, WorkError
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import PHASES
+from contracts.features.channels import view_of
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.files import locked
 from contracts.telemetry.episode import find_episodes, read_episode, read_manifest
-from contracts.telemetry.storage import locked
+from contracts.vocabulary import PHASES
 from edge.extract import Extractor, summarise, window_ends
 from tests.defects import DEFECTS
 from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_row

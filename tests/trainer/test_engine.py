@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigError, WorkError
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from tests.brokers import free_port
 from tests.recordings import CORPUS
 from trainer import engine as module

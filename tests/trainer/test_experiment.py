@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import f1_score
 
-from contracts.bundle import read_bundle
+from contracts.bundle.archive import read_bundle
+from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import BundleError
-from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
+from contracts.features.schema import FeatureSchema
 from edge.deploy import activate
 from edge.runtimes import open_runtime
 from tests.brokers import program
@@ -274,7 +274,7 @@ def test_an_evaluation_survives_being_written_and_read(built: Build) -> None:
 
 
 def test_scores_in_the_evaluation_are_told_again_from_the_predictions(built: Build, schema: FeatureSchema) -> None:
-    from contracts.phases import PHASES
+    from contracts.vocabulary import PHASES
 
     for model in json.loads((built.out / "evaluation.json").read_text())["recipes"][0]["models"]:
         table = pq.read_table(built.out / "predictions" / "held_out_host" / f"{model['title']}.parquet").to_pydict()

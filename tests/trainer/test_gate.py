@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.bundle import Artifact
-from contracts.payloads import Interval
-from contracts.phases import PHASES
+from contracts.bundle.archive import Artifact
+from contracts.events.payloads import Interval
+from contracts.vocabulary import PHASES
 from edge import scores
 from trainer.compile.bars import AGREEMENT, CALIBRATION_MARGIN, MARGIN, TAIL_MARGIN
 from trainer.compile.base import Candidate, Facts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.keys import generate_key
+from contracts.bundle.keys import generate_key
 from tests.conftest import Build
 
 pytestmark = pytest.mark.slow

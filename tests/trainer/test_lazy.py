@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.channels import view_of
-from contracts.features import FeatureSchema
+from contracts.features.channels import view_of
+from contracts.features.schema import FeatureSchema
 from trainer.corpus import lazy as module
 from trainer.corpus.dataset import Dataset, load_tensor_lazy
 

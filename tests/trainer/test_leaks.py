@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contracts.channels import Channel
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
+from contracts.features.channels import Channel
 from trainer.corpus.arrays import write_dataset
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.samples import Samples

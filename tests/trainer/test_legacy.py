@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import DatasetError, MissingError, SchemaMismatchError
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from trainer.corpus.dataset import Dataset, load_summary, load_tensor, load_tensor_lazy, open_dataset
 from trainer.corpus.describe import describe
 from trainer.split import make_split, recipe_named

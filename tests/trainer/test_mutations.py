@@ -14,8 +14,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from contracts.features import feature_schema
-from contracts.telemetry.storage import compress, sha256
+from contracts.features.schema import feature_schema
+from contracts.files import sha256
+from contracts.telemetry.zstd import compress
 from edge.extract import Extractor
 from tests.defects import _shorten
 from tests.recordings import ONE, edit_manifest, expand

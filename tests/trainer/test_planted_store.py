@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from tests.bench.store import make_store
 from tests.sweeping import run
 from tests.trainer.conftest import extracted

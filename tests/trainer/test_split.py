@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigError, DatasetError
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import PHASES
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.vocabulary import PHASES
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.samples import Samples
 from trainer.split import RECIPES, load_split, make_split, recipe_named, save_split

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from contracts.errors import BusyError, DatasetError, MissingError, StorageError
-from contracts.features import FeatureSchema
-from contracts.telemetry.storage import locked
+from contracts.features.schema import FeatureSchema
+from contracts.files import locked
 from tests.defects import DEFECTS
 from tests.recordings import CORPUS, ONE, edit_lines, rename
 from tests.sweeping import codes, run

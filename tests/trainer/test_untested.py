@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from contracts.bundle import Bundle, read_bundle
+from contracts.bundle.archive import Bundle, read_bundle
+from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import ConfigError, DivergedError
-from contracts.features import FeatureSchema
-from contracts.keys import load_trusted_keys
-from contracts.phases import PHASES
+from contracts.features.schema import FeatureSchema
+from contracts.vocabulary import PHASES
 from tests.bundles import make_bundle
 from tests.trainer.sets import motion_set
 from trainer import tune

@@ -14,7 +14,7 @@ import xgboost as xgb
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
-from contracts.telemetry.storage import read_file, write_file
+from contracts.files import read_file, write_file
 from trainer.architectures.base import (
     Architecture,
     Cost,

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from contracts.bundle import Bundle
+from contracts.bundle.archive import Bundle
 from contracts.errors import BundleError
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from edge import scores
 from trainer.bundle.held_out import MEMBER, read_held_out
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.bundle import BundleManifest, write_bundle
-from contracts.features import FeatureSchema
-from contracts.keys import SigningKey
-from contracts.scorecard import Scorecard
-from contracts.telemetry.storage import sha256
+from contracts.bundle.archive import BundleManifest, write_bundle
+from contracts.bundle.keys import SigningKey
+from contracts.bundle.scorecard import Scorecard
+from contracts.features.schema import FeatureSchema
+from contracts.files import sha256
 from trainer.architectures import architecture_named
 from trainer.bundle import held_out, provenance, sbom
 from trainer.compile.prove import Proven

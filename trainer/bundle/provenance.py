@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contracts.features import feature_schema
-from contracts.payloads import Interval, Share
+from contracts.events.payloads import Interval
+from contracts.features.schema import feature_schema
+from contracts.types import Share
 from trainer.versions import library_versions
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from cyclonedx.model.component import Component, ComponentType
 from cyclonedx.output.json import JsonV1Dot6
 from packageurl import PackageURL
 
-from contracts.telemetry.storage import sha256
+from contracts.files import sha256
 
 MEMBER = "sbom.cdx.json"
 

@@ -7,12 +7,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from contracts.cli import print_json
+from contracts.bundle.keys import SigningKey, generate_key, load_signing_key
 from contracts.errors import ConfigError
-from contracts.features import FeatureSchema
-from contracts.keys import SigningKey, generate_key, load_signing_key
-from contracts.paths import shown, signing_key_path, trust_folder
-from contracts.telemetry.storage import write_file
+from contracts.features.schema import FeatureSchema
+from contracts.files import write_file
+from contracts.shell.cli import print_json
+from contracts.shell.paths import shown, signing_key_path, trust_folder
 from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
 from trainer.plan import FitPlan, require_fit, require_views

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from contracts.cli import print_json
+from contracts.shell.cli import print_json
 from contracts.text import printable
 from trainer.commands.options import Commands
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contracts.cli import print_json
+from contracts.shell.cli import print_json
 from trainer.commands.options import Commands, add_trust, read_to_show, trust_of
 
 

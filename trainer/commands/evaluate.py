@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from contracts.cli import print_json
-from contracts.telemetry.storage import locked
+from contracts.files import locked
+from contracts.shell.cli import print_json
 from trainer.commands.fitting import prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
 

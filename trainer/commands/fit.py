@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contracts.telemetry.storage import locked
+from contracts.files import locked
 from trainer.commands.fitting import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
 from trainer.plan import require_fit

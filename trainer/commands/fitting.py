@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contracts.cli import Parser
 from contracts.errors import ConfigError
-from contracts.phases import THREAT_MODELS, ThreatModel
+from contracts.shell.cli import Parser
+from contracts.vocabulary import THREAT_MODELS, ThreatModel
 from trainer.commands.options import listed, seed, whole
 from trainer.plan import FitPlan, Search
 from trainer.split import recipe_named

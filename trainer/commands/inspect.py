@@ -9,10 +9,10 @@ from typing import TypeVar
 
 import msgspec
 
-from contracts.bundle import Bundle, BundleManifest
-from contracts.cli import print_json
+from contracts.bundle.archive import Bundle, BundleManifest
+from contracts.bundle.scorecard import Scorecard
 from contracts.errors import BundleError
-from contracts.scorecard import Scorecard
+from contracts.shell.cli import print_json
 from trainer.bundle import provenance, sbom
 from trainer.bundle.provenance import Provenance
 from trainer.commands.options import Commands, add_trust, read_to_show, trust_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contracts.keys import generate_key
+from contracts.bundle.keys import generate_key
 from trainer.commands.options import Commands
 
 

@@ -7,13 +7,13 @@ import os
 from pathlib import Path
 from typing import TypeAlias
 
-from contracts.bundle import Bundle, read_bundle
-from contracts.channels import read_channels
-from contracts.cli import Parser
+from contracts.bundle.archive import Bundle, read_bundle
+from contracts.bundle.keys import TrustedKeys, load_trusted_keys
 from contracts.errors import ConfigError, RevokedKeyError
-from contracts.features import FeatureSchema, feature_schema
-from contracts.keys import TrustedKeys, load_trusted_keys
-from contracts.paths import default_trust, shown, trust_folder
+from contracts.features.channels import read_channels
+from contracts.features.schema import FeatureSchema, feature_schema
+from contracts.shell.cli import Parser
+from contracts.shell.paths import default_trust, shown, trust_folder
 from trainer.cluster import address
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"

@@ -6,8 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from contracts.cli import print_json
 from contracts.errors import ConfigError
+from contracts.shell.cli import print_json
 from trainer.commands.options import Commands, whole
 
 

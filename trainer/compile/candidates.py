@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from contracts.bundle import Artifact
+from contracts.bundle.archive import Artifact
 from trainer.architectures import Model
 from trainer.architectures.gbt import GbtModel
 from trainer.compile.base import Candidate

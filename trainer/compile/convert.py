@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import PhasewatchError, WorkError
-from contracts.telemetry.storage import write_file
+from contracts.files import write_file
 from trainer.compile.base import Facts
 from trainer.compile.child import run_child
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from edge import scores
 from trainer.compile.bars import AGREEMENT, CALIBRATION_MARGIN, EXACT, MARGIN, TAIL_MARGIN
 from trainer.compile.base import Candidate

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.bundle import Artifact
+from contracts.bundle.archive import Artifact
 from contracts.errors import ParityError
 from edge.runtimes.tflite import installed_interpreters
 from trainer.compile.base import Candidate

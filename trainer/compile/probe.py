@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from contracts.bundle import Artifact
+from contracts.bundle.archive import Artifact
 from edge.runtimes import Runtime, TfliteRuntime, runtime_of
 
 FORBIDDEN = ("tensorflow", "keras", "xgboost", "pyarrow", "sklearn")

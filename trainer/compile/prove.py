@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.bundle.scorecard import Reference
 from contracts.errors import PhasewatchError
-from contracts.scorecard import Reference
 from edge import scores
 from trainer import work
 from trainer.architectures import Model, architecture_named

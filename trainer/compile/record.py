@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import DatasetError
-from contracts.payloads import Interval
-from contracts.telemetry.storage import read_file, write_file
+from contracts.events.payloads import Interval
+from contracts.files import read_file, write_file
 from trainer.compile.base import Facts
 
 CANDIDATES = "candidates.json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.scorecard import Reference
+from contracts.bundle.scorecard import Reference
 from trainer.architectures.base import Model, log_loss
 from trainer.corpus.side import Side
 

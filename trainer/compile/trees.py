@@ -13,7 +13,7 @@ from pathlib import Path
 import tl2cgen
 import treelite
 
-from contracts.bundle import Artifact
+from contracts.bundle.archive import Artifact
 from contracts.errors import ConfigError, ParityError
 from trainer.compile.base import Facts
 from trainer.compile.child import run_child

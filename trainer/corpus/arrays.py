@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from contracts.channels import Channel
 from contracts.errors import DatasetError
-from contracts.features import SECOND, FeatureSchema
-from contracts.phases import PHASES
-from contracts.telemetry.storage import locked
+from contracts.features.channels import Channel
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.files import locked
+from contracts.vocabulary import PHASES
 from edge.extract import summarise
 from trainer.corpus.arrow import write_shard
 from trainer.corpus.cut import file_sha256
@@ -48,7 +48,7 @@ def write_dataset(
     y: (N,) whole numbers, indices into `classes`.
     episode_id, host_id, profile, sample_name: (N,) strings. Splits go by whole episodes; an episode has one host, one
     profile and one sample. Without profiles or samples all windows are of one, `all`.
-    channels: C of them, kind `given` (made in code, or read from a TOML file by `contracts.channels.read_channels`).
+    channels: C of them, kind `given` (made in code, or read from TOML by `contracts.features.channels.read_channels`).
     centre_ns: (N,) Unix ns; without, the windows of an episode follow one another from 0, so held_out_time refuses.
     purity: (N,) the share of the window that has the label; 1 without.
     step_ns: time between two steps, ns.

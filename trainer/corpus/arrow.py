@@ -17,8 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
-from contracts.features import FeatureSchema, require_schema
-from contracts.telemetry.storage import writing
+from contracts.features.schema import FeatureSchema, require_schema
+from contracts.files import writing
 from trainer.corpus.samples import IDS, Strings, WindowTable
 
 

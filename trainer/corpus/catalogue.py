@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from contracts.errors import DatasetError, MissingError
-from contracts.phases import SOURCES
-from contracts.telemetry.storage import writing
+from contracts.files import writing
+from contracts.vocabulary import SOURCES
 from trainer.corpus.finding import Finding
 from trainer.corpus.gates import SourceFacts
 from trainer.corpus.reasons import VERDICTS, Reason, worst

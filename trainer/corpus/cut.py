@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 
 from contracts.errors import DatasetError, LabelError, MissingError, SchemaMismatchError, WorkError
-from contracts.features import FeatureSchema
-from contracts.phases import Source
+from contracts.features.schema import FeatureSchema
+from contracts.files import read_file, write_file
 from contracts.telemetry.episode import check_labels, read_manifest_and_digest
 from contracts.telemetry.manifest import Manifest
-from contracts.telemetry.storage import read_file, write_file
+from contracts.vocabulary import Source
 from edge.extract import Columns, Extractor, summarise, truth_of, window_ends
 from edge.extract.columns import joined as joined_columns
 from edge.extract.columns import part_of

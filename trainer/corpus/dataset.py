@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
-from contracts.features import EXTRACTOR_VERSION, FeatureSchema, feature_names, require_schema
-from contracts.phases import Source
-from contracts.telemetry.manifest import Sha256
-from contracts.telemetry.storage import read_file, sha256
+from contracts.features.schema import EXTRACTOR_VERSION, FeatureSchema, feature_names, require_schema
+from contracts.files import read_file, sha256
+from contracts.types import Sha256
+from contracts.vocabulary import Source
 from trainer.corpus.arrow import ArrowShard
 from trainer.corpus.lazy import LazyWindows, View
 from trainer.corpus.samples import IDS, Samples, Strings

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import FeatureSchema
+from contracts.features.schema import FeatureSchema
 from trainer.corpus.dataset import Dataset, Shard
 from trainer.corpus.legacy import ParquetShard
 

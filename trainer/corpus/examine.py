@@ -20,13 +20,13 @@ from contracts.errors import (
     TornError,
     UnreadableError,
 )
-from contracts.features import SECOND, feature_schema
-from contracts.phases import SOURCES, Source
+from contracts.features.schema import SECOND, feature_schema
+from contracts.files import sha256
 from contracts.telemetry.episode import check_count, check_labels, read_manifest_and_digest
 from contracts.telemetry.lines import REDO
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow
-from contracts.telemetry.storage import sha256
+from contracts.vocabulary import SOURCES, Source
 from edge.extract.windows import window_ends
 from trainer.corpus.collection import no_collection
 from trainer.corpus.finding import Finding, fingerprint, relative, without_manifest

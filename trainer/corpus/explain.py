@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from contracts.features import SECOND
-from contracts.phases import SOURCES
+from contracts.features.schema import SECOND
+from contracts.vocabulary import SOURCES
 from trainer.corpus.catalogue import Census
 from trainer.corpus.finding import Finding
 from trainer.corpus.reasons import KINDS, VERDICTS, Verdict

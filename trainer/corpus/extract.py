@@ -12,9 +12,9 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import ConfigError, DatasetError, MissingError, SchemaMismatchError, WorkError
-from contracts.features import FeatureSchema
-from contracts.phases import PHASES
-from contracts.telemetry.storage import locked, write_file
+from contracts.features.schema import FeatureSchema
+from contracts.files import locked, write_file
+from contracts.vocabulary import PHASES
 from trainer.corpus.catalogue import read_index
 from trainer.corpus.cut import Input, Task, digest_of, extract_shard
 from trainer.corpus.dataset import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from contracts.phases import SOURCES, Source
 from contracts.text import printable
+from contracts.vocabulary import SOURCES, Source
 from trainer.corpus.gates import SourceFacts
 from trainer.corpus.reasons import Reason, Verdict, worst
 from trainer.versions import EXTRACTION, code_digest

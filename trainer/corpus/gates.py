@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from contracts.features import SECOND, feature_schema
-from contracts.phases import Source
+from contracts.features.schema import SECOND, feature_schema
 from contracts.telemetry.addresses import canonical_address, canonical_addresses
 from contracts.telemetry.manifest import Manifest
+from contracts.vocabulary import Source
 from edge.extract.columns import TAP_FIELDS, Ints, ints_of
 from edge.extract.possible import flow_is_possible
 from edge.extract.sampled import CLOCK_TOLERANCE_NS

@@ -24,10 +24,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
-from contracts.features import FeatureSchema, feature_schema, require_schema
-from contracts.phases import PHASES
-from contracts.telemetry.manifest import Sha256
-from contracts.telemetry.storage import read_file
+from contracts.features.schema import FeatureSchema, feature_schema, require_schema
+from contracts.files import read_file
+from contracts.types import Sha256
+from contracts.vocabulary import PHASES
 from edge.extract import summarise
 from trainer.corpus.dataset import MANIFEST, Dataset, Shard
 from trainer.corpus.samples import Strings

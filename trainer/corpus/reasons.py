@@ -12,8 +12,8 @@ from typing import Literal, get_args
 
 import msgspec
 
-from contracts.cli import Parser, run
-from contracts.telemetry.storage import write_file
+from contracts.files import write_file
+from contracts.shell.cli import Parser, run
 from contracts.text import printable
 
 Verdict = Literal["accepted", "degraded", "rejected", "errored"]

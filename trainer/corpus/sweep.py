@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 
 from contracts.errors import DatasetError, WorkError
+from contracts.files import locked
 from contracts.telemetry.episode import no_episode
-from contracts.telemetry.storage import locked
 from trainer.corpus.catalogue import Census, Tally, is_complete, read_index, write_index
 from trainer.corpus.examine import examine
 from trainer.corpus.finding import VALIDATOR_VERSION, Finding, fingerprint, lost, relative

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.payloads import Interval
-from contracts.phases import CLEAN, INFECTED
+from contracts.events.payloads import Interval
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.vocabulary import CLEAN, INFECTED
 from edge.alarm import Alarm
 from trainer.corpus.samples import Samples
 from trainer.evaluate.record import Alarms, Detection

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from edge import scores
 from trainer.corpus.samples import Samples, Strings
 from trainer.evaluate.record import Group

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from edge import scores
 from trainer import work
 from trainer.corpus.dataset import Dataset

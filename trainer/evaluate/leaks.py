@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from edge import scores
 from trainer.architectures.base import FitSettings
 from trainer.architectures.gbt import Gbt

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Paired
+from contracts.events.payloads import Paired
 from edge import scores
 from trainer.evaluate.record import Gap, Pair
 from trainer.evaluate.resampled import Floats, Resampled

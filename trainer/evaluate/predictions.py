@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from contracts.telemetry.storage import writing
+from contracts.files import writing
 from trainer.corpus.dataset import Dataset
 from trainer.corpus.samples import IDS, Samples
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from trainer.fit.curves import Curves
 from trainer.split import Split
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from edge import scores
 
 Floats = NDArray[np.float64]

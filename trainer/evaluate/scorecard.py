@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.payloads import Interval, Paired, ProfileScore
-from contracts.scorecard import Scorecard
+from contracts.bundle.scorecard import Scorecard
+from contracts.events.payloads import Interval, Paired, ProfileScore
 from edge import scores
 from trainer.compile.prove import Proven
 from trainer.corpus.samples import Samples

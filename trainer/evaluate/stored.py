@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import DatasetError, MissingError
-from contracts.telemetry.storage import read_file, write_file
+from contracts.files import read_file, write_file
 from trainer.evaluate.record import Evaluation
 from trainer.fits import Fits
 from trainer.versions import EVALUATION as CODE

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from contracts.errors import MissingError
-from contracts.telemetry.storage import read_file, write_file
+from contracts.files import read_file, write_file
 from trainer.fit.curves import Curves
 
 EVERY_S = 10.0

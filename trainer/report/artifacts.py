@@ -8,7 +8,7 @@ import jinja2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from trainer.compile import bars
 from trainer.compile.record import Compilation, Compilations
 from trainer.report.plots import COLOURS, STYLE, svg

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from contracts.payloads import Interval
+from contracts.events.payloads import Interval
 from trainer.evaluate.record import Creeping, Gap, ModelRecord, Pair
 from trainer.report.plots import COLOURS, STYLE, svg
 

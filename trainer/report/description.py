@@ -11,8 +11,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from contracts.features import SECOND, FeatureSchema
-from contracts.telemetry.storage import write_file
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.files import write_file
 from trainer.corpus.describe import DRIFTED, STABLE, Description
 from trainer.report.plots import heat_map, quantile_boxes, stacked_bars
 

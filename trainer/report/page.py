@@ -10,8 +10,8 @@ import jinja2
 import msgspec
 import numpy as np
 
-from contracts.payloads import Interval
-from contracts.telemetry.storage import write_file
+from contracts.events.payloads import Interval
+from contracts.files import write_file
 from trainer.compile.record import Compilations
 from trainer.evaluate.record import Evaluation, Group, ModelRecord, RecipeRecord
 from trainer.report import charts

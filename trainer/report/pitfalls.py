@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from contracts.phases import CLEAN
+from contracts.vocabulary import CLEAN
 from trainer.evaluate.record import Evaluation, RecipeRecord
 
 

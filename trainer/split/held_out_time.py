@@ -11,7 +11,7 @@ import datetime
 import re
 from typing import final
 
-from contracts.features import SECOND
+from contracts.features.schema import SECOND
 from trainer.split.base import CannotError, Cut, Episodes, Recipe
 from trainer.split.saved import RecipeName
 

@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from contracts.errors import DatasetError
-from contracts.telemetry.manifest import Sha256
-from contracts.telemetry.storage import read_file, write_file
+from contracts.files import read_file, write_file
+from contracts.types import Sha256
 
 RecipeName = Literal["held_out_host", "held_out_sample", "held_out_time"]
 

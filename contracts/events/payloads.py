@@ -1,16 +1,14 @@
-"""What the six events carry: one payload type each. `contracts/events.py` puts them into envelopes."""
+"""What the six events carry: one payload type each. `contracts/events/envelope.py` puts them into envelopes."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import msgspec
 
-from contracts.phases import Doubt, Phase, Source
+from contracts.types import Sha256, Share, Whole
+from contracts.vocabulary import Doubt, Phase, Source
 
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-Whole = Annotated[int, msgspec.Meta(ge=0)]
-Hash = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 Flag = Literal["clock_step", "degraded", "rows_dropped", "unsigned_bundle"]
 """clock_step: the wall clock jumped inside the window. degraded: a source is absent or was mostly not observed.
 rows_dropped: more rows came than the ring holds. unsigned_bundle: nobody vouches for the model."""
@@ -26,7 +24,7 @@ class BundleRef(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which model spoke, through which runtime, and the key that vouches for it."""
 
     name: str
-    digest: Hash
+    digest: Sha256
     runtime: str
     key: str | None
 

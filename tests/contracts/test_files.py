@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from contracts import files
 from contracts.errors import StorageError
-from contracts.telemetry import storage
-from contracts.telemetry.storage import write_file
+from contracts.files import write_file
 
 WRITES = """
 import sys
 from pathlib import Path
-from contracts.telemetry.storage import write_file
+from contracts.files import write_file
 write_file(Path(sys.argv[1]), b"new", *(int(mode, 8) for mode in sys.argv[2:]))
 """
 
@@ -48,7 +48,7 @@ def test_file_takes_the_mode_of_now_when_it_replaces_one(tmp_path: Path) -> None
 
 
 def test_file_under_way_is_never_more_open_than_it_will_be(tmp_path: Path) -> None:
-    with storage.writing(tmp_path / "key", 0o600) as file:
+    with files.writing(tmp_path / "key", 0o600) as file:
         (part,) = tmp_path.iterdir()
         assert part.name.startswith(".key.")
         assert part.name.endswith(".part")
@@ -82,7 +82,7 @@ def test_file_in_place_of_a_folder_is_refused_in_one_line(
 MANY = """
 import sys
 from pathlib import Path
-from contracts.telemetry.storage import write_file
+from contracts.files import write_file
 for _ in range(50):
     write_file(Path(sys.argv[1]), sys.argv[2].encode() * 10_000)
 """

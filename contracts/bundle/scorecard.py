@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.payloads import Interval, Paired, ProfileScore, Share, Whole
+from contracts.events.payloads import Interval, Paired, ProfileScore
+from contracts.types import Share, Whole
 
 
 class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from contracts.errors import PhasewatchError
-from contracts.streams import guard
+from contracts.shell.streams import guard
 from contracts.text import printable
 
 

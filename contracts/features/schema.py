@@ -6,9 +6,9 @@ import hashlib
 
 import msgspec
 
-from contracts.channels import Channel, default_channels
 from contracts.errors import ConfigError, SchemaMismatchError
-from contracts.phases import SOURCES, Source
+from contracts.features.channels import Channel, default_channels
+from contracts.vocabulary import SOURCES, Source
 
 EXTRACTOR_VERSION = 2
 """Raised by hand whenever `edge.extract` gives other numbers for the same rows; golden vectors notice."""

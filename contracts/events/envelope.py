@@ -13,15 +13,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 
 from contracts.errors import RowError
-from contracts.payloads import (
-    ConfusionData,
-    EpisodeData,
-    Hash,
-    MetricsData,
-    PerfData,
-    ProfilesData,
-    WindowData,
-)
+from contracts.events.payloads import ConfusionData, EpisodeData, MetricsData, PerfData, ProfilesData, WindowData
+from contracts.types import Sha256
 
 Data = EpisodeData | WindowData | MetricsData | ConfusionData | PerfData | ProfilesData
 D = TypeVar("D")
@@ -36,7 +29,7 @@ class Event(msgspec.Struct, Generic[D], frozen=True, kw_only=True, forbid_unknow
     type: str
     time: str
     datacontenttype: Literal["application/json"]
-    featureschema: Hash
+    featureschema: Sha256
     data: D
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 from contracts.errors import ConfigError, MissingError
-from contracts.phases import Source, ThreatModel, sources_of
 from contracts.telemetry.rows import ROW_TYPES
+from contracts.vocabulary import Source, ThreatModel, sources_of
 
 SampledKind = Literal["rate", "level", "change"]
 FlowKind = Literal["flow_starts", "flow_volume", "flow_distinct", "flow_duration", "flow_start_gap"]
@@ -50,7 +50,9 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 @functools.cache
 def default_channels() -> tuple[Channel, ...]:
     """The 46 channels that ship with this version."""
-    return _parse(resources.files("contracts").joinpath("channels.toml").read_bytes(), "contracts/channels.toml")
+    return _parse(
+        resources.files("contracts.features").joinpath("channels.toml").read_bytes(), "contracts/features/channels.toml"
+    )
 
 
 def read_channels(path: Path) -> tuple[Channel, ...]:
@@ -69,7 +71,7 @@ def _parse(data: bytes, where: str) -> tuple[Channel, ...]:
         channels = tuple(msgspec.toml.decode(data, type=_File).channel)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(
-            where, str(error), expected="the columns of contracts/channels.toml", remedy="correct the file"
+            where, str(error), expected="the columns of contracts/features/channels.toml", remedy="correct the file"
         ) from None
     if not channels:
         raise ConfigError(where, "no channel", expected="at least one [[channel]]", remedy="add one")
@@ -80,7 +82,7 @@ def _parse(data: bytes, where: str) -> tuple[Channel, ...]:
             raise ConfigError(
                 f"{where}: channel {channel.id}",
                 found,
-                expected="what the head of contracts/channels.toml describes",
+                expected="what the head of contracts/features/channels.toml describes",
                 remedy="correct the channel",
             )
         seen.add(channel.id)

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from contracts.errors import ConfigError
-from contracts.telemetry.storage import read_file
+from contracts.files import read_file
 
 PASSWORD_VARIABLE = "PHASEWATCH_MQTT_PASSWORD"  # noqa: S105 - a variable's name
 

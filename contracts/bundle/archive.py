@@ -15,13 +15,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contracts.bundle.keys import SigningKey, TrustedKeys
 from contracts.errors import BundleError, DigestError, RevokedKeyError, UnsignedError, UntrustedKeyError
-from contracts.features import FeatureSchema, require_schema
-from contracts.keys import SigningKey, TrustedKeys
-from contracts.phases import ThreatModel
-from contracts.telemetry.manifest import Name, Sha256
-from contracts.telemetry.rows import Count
-from contracts.telemetry.storage import read_file, sha256, write_file
+from contracts.features.schema import FeatureSchema, require_schema
+from contracts.files import read_file, sha256, write_file
+from contracts.types import Count, Name, Sha256
+from contracts.vocabulary import ThreatModel
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
 MAX_BUNDLE = 64 << 20

@@ -1,6 +1,6 @@
 """Write the JSON Schemas and the AsyncAPI 3 document of the six events, from their types.
 
-python -m contracts.schemas docs/events
+python -m contracts.events.documents docs/events
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, get_args
 
 import msgspec
 
-from contracts.cli import Parser, run
-from contracts.events import CONTENT_TYPE, EVENT_KINDS, Availability, json_schema
-from contracts.telemetry.storage import write_file
+from contracts.events.envelope import CONTENT_TYPE, EVENT_KINDS, Availability, json_schema
+from contracts.files import write_file
+from contracts.shell.cli import Parser, run
 
 
 def documents() -> dict[str, Any]:
@@ -70,7 +70,9 @@ def encoded(document: Any) -> bytes:
 
 def command_line() -> Parser:
     """Its one argument."""
-    parser = Parser(prog="python -m contracts.schemas", example="python -m contracts.schemas docs/events")
+    parser = Parser(
+        prog="python -m contracts.events.documents", example="python -m contracts.events.documents docs/events"
+    )
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to write them")
     return parser
 

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from contracts.errors import ConfigError, MissingError
-from contracts.telemetry.storage import read_file, write_file
+from contracts.files import read_file, write_file
 
 _DOMAIN = b"phasewatch bundle 1\n"
 """Signed before the manifest, so that a signature made for another purpose is worth nothing here."""

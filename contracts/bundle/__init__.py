@@ -1,0 +1,6 @@
+"""What is deployed: one signed file with artifacts, schema, scorecard and golden vectors.
+
+archive.py    the file: written whole, and read only if every byte is accounted for
+keys.py       who signs, and whom this machine trusts
+scorecard.py  how good the model was, and what its inputs looked like
+"""
