@@ -54,7 +54,7 @@ $(READY): constraints.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## train on real recordings, replay, and watch the six events arrive (BROKER=url, MOSQUITTO=program, SPEED=n)
-	@$(BIN)/python -m edge.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
+	@$(BIN)/python -m trainer.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
 test: $(READY) system lint arm64 pythons ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)

@@ -10,18 +10,18 @@ from contracts.errors import BrokerError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import Broker
 from contracts.telemetry.episode import read_episode
-from edge.agent import Agent
-from edge.deploy.follow import Fixed, Follower
-from edge.health import Health
-from edge.outbox import opened
-from edge.publisher import Drain, MqttPublisher
-from edge.replay import replay
+from edge.deliver.outbox import opened
+from edge.deliver.publisher import Drain, MqttPublisher
+from edge.feeds.replay import replay
+from edge.model.models import Models
+from edge.watch.agent import Agent
+from edge.watch.health import Health
 
 
 def replay_all(
     *,
     episodes: Sequence[Path],
-    models: Fixed | Follower,
+    models: Models,
     broker: Broker,
     schema: FeatureSchema,
     allow_missing: bool,

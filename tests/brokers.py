@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contracts.errors import BrokerError
-from edge.demo.broker import free_port, local_broker
+from trainer.demo.embedded_broker import free_port, local_broker
 
 PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
 

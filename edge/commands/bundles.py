@@ -14,10 +14,11 @@ from contracts.errors import BundleError, MissingError, PhasewatchError
 from contracts.shell.cli import print_json
 from contracts.text import printable
 from edge.commands.options import Commands, accepted, add_site, site_of, state_of
-from edge.deploy import Active, activate
-from edge.deploy.apart import tried_apart
 from edge.deploy.deployment import Deployment, Installed, read_deployment
-from edge.deploy.verbs import Site, dismiss, install, promote, rollback
+from edge.deploy.first_try import tried_apart
+from edge.deploy.site import Site
+from edge.deploy.verbs import dismiss, install, promote, rollback
+from edge.model.opened import Active, activate
 
 
 class Standing(msgspec.Struct, kw_only=True):

@@ -13,7 +13,7 @@ from contracts.features.channels import read_channels
 from contracts.features.schema import FeatureSchema, feature_schema
 from contracts.shell.cli import Parser
 from contracts.shell.paths import default_trust, shown, state_folder, trust_folder
-from edge.deploy.verbs import Site
+from edge.deploy.site import Site
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 

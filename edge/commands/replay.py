@@ -44,8 +44,9 @@ def add(commands: Commands) -> None:
 
 def _replay(options: argparse.Namespace) -> int:
     from contracts.shell.broker import parse_broker
-    from edge.deploy import activate
-    from edge.deploy.follow import Fixed, Follower
+    from edge.deploy.follow import Follower
+    from edge.model.models import Fixed, Models
+    from edge.model.opened import activate
     from edge.session import replay_all
 
     if len({path.resolve() for path in options.episodes}) < len(options.episodes):
@@ -53,7 +54,7 @@ def _replay(options: argparse.Namespace) -> int:
     broker = parse_broker(options.broker, password_file=options.password_file, ca_file=options.ca_file)
     outbox = options.outbox or outbox_path()
     schema, trust = accepted(options)
-    models: Fixed | Follower
+    models: Models
     if options.bundle is None:
         models = Follower(site_of(options))
     else:

@@ -8,36 +8,15 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from edge.deploy.active import Active
 from edge.deploy.deployment import STATE, Installed, changing, read_deployment
 from edge.deploy.riding import Riding, beside
+from edge.deploy.site import Site
 from edge.deploy.trial import Trial, begin, reason, successor
-from edge.deploy.verbs import Site
+from edge.model.opened import Active
 
 _log = logging.getLogger("edge")
 Stamp = tuple[int, int]
 """Inode and time of the state file."""
-
-
-class Fixed:
-    """One bundle for as long as the agent runs, named by whoever started it."""
-
-    def __init__(self, active: Active) -> None:
-        self.active, self.shadow = active, None
-        self.on_trial = False
-
-    def poll(self) -> bool:
-        """Nothing changes."""
-        return False
-
-    def window(self, *, late: bool) -> None:
-        """Nothing is on trial."""
-
-    def drop_shadow(self, why: str) -> None:
-        """There is none."""
-
-    def close(self) -> None:
-        """Nothing to do."""
 
 
 @dataclass(frozen=True)

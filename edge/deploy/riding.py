@@ -6,11 +6,12 @@ import logging
 
 import msgspec
 
-from edge.deploy.active import Active
-from edge.deploy.apart import OPENING_HANGS_S, ended_if_it_hangs
 from edge.deploy.deployment import Installed, changing, write_deployment
+from edge.deploy.first_try import OPENING_HANGS_S
+from edge.deploy.site import Site
 from edge.deploy.trial import WINDOWS, reason
-from edge.deploy.verbs import Site
+from edge.model.opened import Active
+from edge.watchdog import ended_if_it_hangs
 
 _log = logging.getLogger("edge")
 

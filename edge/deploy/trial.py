@@ -23,10 +23,11 @@ from contracts.errors import (
     UnsignedError,
     UntrustedKeyError,
 )
-from edge.deploy.active import Active
-from edge.deploy.apart import OPENING_HANGS_S, ended_if_it_hangs
 from edge.deploy.deployment import Deployment, Installed, Return, changing, read_deployment, write_deployment
-from edge.deploy.verbs import Site
+from edge.deploy.first_try import OPENING_HANGS_S
+from edge.deploy.site import Site
+from edge.model.opened import Active
+from edge.watchdog import ended_if_it_hangs
 
 STARTS = 3
 """Agents may end so many times before a bundle is proven."""

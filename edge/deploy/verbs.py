@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from contracts.bundle.archive import MAX_BUNDLE, read_bundle
-from contracts.bundle.keys import TrustedKeys, load_trusted_keys
-from contracts.errors import BundleError, BusyError, ConfigError
-from contracts.features.schema import FeatureSchema
+from contracts.errors import BusyError, ConfigError
 from contracts.files import read_file, sha256, write_file
-from edge.deploy.active import Active, activate
 from edge.deploy.deployment import (
     Deployment,
     Installed,
@@ -23,34 +19,11 @@ from edge.deploy.deployment import (
     read_deployment,
     write_deployment,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """One machine's state folder, and what it accepts. trust_folder: None if nobody is trusted."""
-
-    folder: Path
-    schema: FeatureSchema
-    trust_folder: Path | None
-
-    @property
-    def trust(self) -> TrustedKeys | None:
-        """As the folder stands now: an agent that runs for months sees keys come and go."""
-        return None if self.trust_folder is None else load_trusted_keys(self.trust_folder)
-
-    def active(self, installed: Installed) -> Active:
-        """Verify and open an installed bundle. Raises as `activate` does, and `BundleError` if it is another one."""
-        path = bundle_path(self.folder, installed)
-        active = activate(path, self.schema, self.trust, allow_unsigned=installed.unsigned)
-        if active.ref.digest != installed.digest:
-            raise BundleError(
-                path, f"bundle {active.ref.name}", expected=installed.name, remedy="install that one again"
-            )
-        return active
-
+from edge.deploy.site import Site
+from edge.model.opened import Active
 
 First = Callable[[object, Callable[[], object]], None]
-"""Is told where a fault would lie, and does by itself what opens a bundle here next (`apart.tried_apart`)."""
+"""Is told where a fault would lie, and does by itself what opens a bundle here next (`first_try.tried_apart`)."""
 
 
 def _nothing(_where: object, _work: Callable[[], object]) -> None:

@@ -10,7 +10,7 @@ import platform
 
 from contracts.bundle.archive import Artifact, Bundle
 from contracts.errors import BundleError
-from edge.runtimes.base import Runtime
+from edge.runtimes.runtime import Runtime
 from edge.runtimes.tflite import TfliteRuntime
 from edge.runtimes.treelite import GtilRuntime, NativeRuntime
 

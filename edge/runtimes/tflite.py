@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import BundleError, ConfigError
-from edge.runtimes.base import Runtime
+from edge.runtimes.runtime import Runtime
 
 # LiteRT first: the same interpreter, still kept, and faster on int8.
 INTERPRETERS: tuple[tuple[str, str], ...] = (

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import BundleError
-from edge.runtimes.base import Runtime
+from edge.runtimes.runtime import Runtime
 
 # e_machine of an ELF header (System V ABI), by the name that `platform.machine()` gives.
 ELF_MACHINES = {"x86_64": 62, "aarch64": 183}

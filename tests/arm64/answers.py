@@ -15,7 +15,8 @@ import numpy as np
 
 from contracts.bundle.archive import Artifact
 from contracts.features.schema import feature_schema
-from edge.deploy.verbs import Site, install
+from edge.deploy.site import Site
+from edge.deploy.verbs import install
 from edge.runtimes import Runtime, runtime_of
 
 

@@ -23,13 +23,13 @@ from contracts.features.schema import feature_schema
 from contracts.telemetry.episode import read_episode
 from contracts.vocabulary import PHASES
 from edge import scores
-from edge.agent import Agent
-from edge.deploy import activate
-from edge.deploy.follow import Fixed
+from edge.deliver.outbox import opened
 from edge.extract import Extractor, summarise, window_ends
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import replay
+from edge.feeds.replay import replay
+from edge.model.models import Fixed
+from edge.model.opened import activate
+from edge.watch.agent import Agent
+from edge.watch.health import Health
 from tests.bench.artifacts import bench_artifacts
 from tests.bench.corpus import bench_corpus
 from tests.bench.fits import bench_fits

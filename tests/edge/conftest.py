@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from contracts.features.schema import FeatureSchema
-from edge.deploy.verbs import Site
+from edge.deploy.site import Site
 from tests.bundles import make_bundle
 
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from contracts.features.schema import feature_schema
 from edge.deploy.deployment import BUNDLES, read_deployment
-from edge.deploy.verbs import Site, install, promote, rollback
+from edge.deploy.site import Site
+from edge.deploy.verbs import install, promote, rollback
 
 # What Python tells of itself before it asks the kernel (docs.python.org, audit events table).
 EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "fcntl.flock", "tempfile.mkstemp", "os.listdir"}

@@ -7,10 +7,11 @@ from concurrent.futures import wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edge.deploy.active import Active
 from edge.deploy.deployment import Deployment, Installed, read_deployment
 from edge.deploy.follow import Follower
-from edge.deploy.verbs import Site, install
+from edge.deploy.site import Site
+from edge.deploy.verbs import install
+from edge.model.opened import Active
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,12 @@ from contracts.bundle.archive import read_bundle
 from contracts.events.envelope import EVENT_KINDS
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, read_episode
-from edge.agent import Agent
-from edge.deploy import activate
-from edge.deploy.follow import Fixed
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import replay
+from edge.deliver.outbox import opened
+from edge.feeds.replay import replay
+from edge.model.models import Fixed
+from edge.model.opened import activate
+from edge.watch.agent import Agent
+from edge.watch.health import Health
 from tests.conftest import Build
 from tests.recordings import CORPUS, edit_manifest
 
@@ -154,7 +154,7 @@ def test_a_missing_guest_feed_does_not_degrade_a_realistic_model(
 def test_rows_that_a_full_ring_pushed_out_flag_every_window_that_wanted_them(
     tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge import ring
+    from edge.watch import ring
 
     monkeypatch.setitem(ring.CAPACITY, "netflow", 4)
     found = events_of(tmp_path, built, schema, episode)

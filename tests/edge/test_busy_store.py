@@ -24,10 +24,10 @@ from contracts.errors import StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import parse_broker
 from edge import session
-from edge.deploy import activate
-from edge.deploy.follow import Fixed
-from edge.outbox import HELD, Message, Outbox, opened
-from edge.publisher import Drain, Publisher
+from edge.deliver.outbox import HELD, Message, Outbox, opened
+from edge.deliver.publisher import Drain, Publisher
+from edge.model.models import Fixed
+from edge.model.opened import activate
 from tests.bundles import make_bundle
 from tests.edge.holding import Holder
 from tests.edge.test_outbox import put
@@ -263,7 +263,7 @@ def test_retained_leaves_out_what_is_held(tmp_path: Path) -> None:
 
 def test_a_process_killed_while_it_holds_events_loses_those_alone(tmp_path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from edge.outbox import Outbox\n"
+        "import sys; from pathlib import Path; from edge.deliver.outbox import Outbox\n"
         "o = Outbox(Path(sys.argv[1]))\n"
         "def put(*numbers):\n"
         "    for n in range(*numbers):\n"

@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from contracts.bundle.keys import load_trusted_keys
 from contracts.features.schema import SECOND, FeatureSchema, feature_schema
 from contracts.telemetry.episode import Episode
-from edge.agent import Agent
-from edge.deploy import activate
-from edge.deploy.follow import Fixed
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import arrivals, replay, subject_of
-from edge.watch import Subject, Watch
+from edge.deliver.outbox import opened
+from edge.feeds.replay import arrivals, replay, subject_of
+from edge.model.models import Fixed
+from edge.model.opened import activate
+from edge.watch.agent import Agent
+from edge.watch.health import Health
+from edge.watch.subject import Subject
+from edge.watch.watch import Watch
 from tests.bundles import make_bundle
 
 DAY, HOUR = 86_400 * SECOND, 3600 * SECOND

@@ -28,7 +28,8 @@ from contracts.errors import (
 from contracts.features.schema import FeatureSchema
 from contracts.files import locked
 from edge.deploy.deployment import changing, read_deployment
-from edge.deploy.verbs import Site, dismiss, install, promote, rollback
+from edge.deploy.site import Site
+from edge.deploy.verbs import dismiss, install, promote, rollback
 from tests.bundles import make_bundle
 from tests.edge.sites import files, names, put
 

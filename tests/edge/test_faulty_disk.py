@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import StorageError
-from edge.outbox import HELD, Outbox, opened
-from edge.publisher import Drain
+from edge.deliver.outbox import HELD, Outbox, opened
+from edge.deliver.publisher import Drain
 from tests.edge.test_busy_store import Quick, numbers, payloads
 from tests.edge.test_outbox import put
 
@@ -71,7 +71,7 @@ def test_put_names_the_disk_when_it_stays_full(tmp_path: Path) -> None:
 LIMITED = """
 import logging, resource, sys
 from pathlib import Path
-from edge.outbox import opened
+from edge.deliver.outbox import opened
 
 def limit(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

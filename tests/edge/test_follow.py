@@ -15,14 +15,16 @@ import pytest
 from contracts.bundle.keys import generate_key
 from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode, read_episode
-from edge.agent import Agent
+from edge.deliver.outbox import opened
 from edge.deploy.deployment import bundle_path, read_deployment
-from edge.deploy.follow import Fixed, Follower
-from edge.deploy.verbs import Site, dismiss, promote, rollback
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import arrivals, replay, subject_of
-from edge.shadow import Shadow
+from edge.deploy.follow import Follower
+from edge.deploy.site import Site
+from edge.deploy.verbs import dismiss, promote, rollback
+from edge.feeds.replay import arrivals, replay, subject_of
+from edge.model.models import Fixed
+from edge.model.shadow import Shadow
+from edge.watch.agent import Agent
+from edge.watch.health import Health
 from tests.bundles import make_bundle
 from tests.edge.sites import loaded, put
 from tests.recordings import CORPUS, ONE
@@ -194,7 +196,7 @@ def test_a_running_agent_goes_on_when_the_state_is_spoiled(site: Site, episode: 
 def test_a_bundle_that_is_late_is_left_by_the_running_agent(
     site: Site, bundles: list[Path], episode: Episode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge import agent
+    from edge.watch import agent
 
     put(site, bundles[1])
     monkeypatch.setenv("PW1_SLOW", "1")  # its windows take 30 ms ...

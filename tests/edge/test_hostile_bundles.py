@@ -12,7 +12,7 @@ import pytest
 from contracts.bundle import archive as archives
 from contracts.errors import BoundError, PhasewatchError
 from edge.deploy.deployment import read_deployment
-from edge.deploy.verbs import Site
+from edge.deploy.site import Site
 from tests.edge.sites import files, put, void
 
 

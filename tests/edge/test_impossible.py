@@ -11,7 +11,7 @@ import pytest
 from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
 from edge.extract import Extractor, Windows, window_ends
-from edge.ring import Ring
+from edge.watch.ring import Ring
 from tests.recordings import columns_of_episode
 
 

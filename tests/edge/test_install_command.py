@@ -14,7 +14,7 @@ import pytest
 from contracts.features.schema import FeatureSchema
 from edge.cli import main
 from edge.deploy.deployment import read_deployment
-from edge.deploy.verbs import Site
+from edge.deploy.site import Site
 from tests.bundles import make_bundle
 from tests.edge.sites import files, put
 
@@ -72,7 +72,7 @@ FAULTS = pytest.mark.parametrize(
 def faulty(site: Site, which: int, fault: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`edge` as a process of its own, on a machine where one library misbehaves."""
     script = (
-        "import sys; from edge.deploy import apart; apart.OPENING_HANGS_S = 1; "
+        "import sys; from edge.deploy import first_try; first_try.OPENING_HANGS_S = 1; "
         "from edge.cli import main; sys.exit(main())"
     )
     where = ["--state", str(site.folder), "--trust", str(site.trust_folder)]

@@ -11,7 +11,8 @@ import pytest
 from contracts.errors import BundleError
 from edge.deploy.deployment import bundle_path, read_deployment
 from edge.deploy.follow import Follower
-from edge.deploy.verbs import Site, dismiss
+from edge.deploy.site import Site
+from edge.deploy.verbs import dismiss
 from tests.edge.sites import eventful, loaded, names, put, ridden
 
 OLD, NEW, THIRD = (f"gbt-realistic-{favourite:012x}" for favourite in range(3))

@@ -10,8 +10,9 @@ import pytest
 
 from edge.deploy.deployment import bundle_path, read_deployment
 from edge.deploy.follow import Follower
+from edge.deploy.site import Site
 from edge.deploy.trial import STARTS, WINDOWS
-from edge.deploy.verbs import Site, rollback
+from edge.deploy.verbs import rollback
 from tests.edge.sites import eventful, loaded, names, put, ridden, strikes
 
 OLD, NEW, THIRD = (f"gbt-realistic-{favourite:012x}" for favourite in range(3))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import BusyError, ConfigError, StorageError
-from edge.outbox import Outbox, opened
+from edge.deliver.outbox import Outbox, opened
 
 
 def put(outbox: Outbox, number: int, *, retain: bool = False, qos: int = 1) -> None:
@@ -41,7 +41,7 @@ def test_outbox_stores_a_waiting_event_once(tmp_path: Path) -> None:
 
 def test_outbox_survives_a_process_that_is_killed(tmp_path: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from edge.outbox import Outbox\n"
+        "import os, sys; from pathlib import Path; from edge.deliver.outbox import Outbox\n"
         "o = Outbox(Path(sys.argv[1]))\n"
         "for n in range(100): o.put(source='s', event_id=str(n), topic='t', qos=1, retain=False, payload=b'x')\n"
         "os.kill(os.getpid(), 9)"
@@ -103,7 +103,9 @@ def test_outbox_remembers_the_last_retained_payload_of_a_topic(tmp_path: Path) -
 
 
 def test_opened_refuses_a_second_process(tmp_path: Path) -> None:
-    script = "import sys, pathlib, edge.outbox\nedge.outbox.opened(pathlib.Path(sys.argv[1])).__enter__()"
+    script = (
+        "import sys, pathlib, edge.deliver.outbox\nedge.deliver.outbox.opened(pathlib.Path(sys.argv[1])).__enter__()"
+    )
     with opened(tmp_path / "o"):
         done = subprocess.run([sys.executable, "-c", script, str(tmp_path / "o")], capture_output=True, check=False)
     assert b"another process works here; expected to be alone" in done.stderr

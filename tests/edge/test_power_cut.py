@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from contracts.features.schema import FeatureSchema
-from edge.deploy.verbs import Site, install
+from edge.deploy.site import Site
+from edge.deploy.verbs import install
 from tests.bundles import make_bundle
 
 FIRST, SECOND, THIRD = (f"gbt-realistic-{favourite:012x}" for favourite in range(3))

@@ -13,8 +13,8 @@ import pytest
 
 from contracts.errors import BrokerError
 from contracts.shell.broker import parse_broker
-from edge.outbox import Message, Outbox, opened
-from edge.publisher import Drain, MqttPublisher, Publisher
+from edge.deliver.outbox import Message, Outbox, opened
+from edge.deliver.publisher import Drain, MqttPublisher, Publisher
 from tests.brokers import Subscriber, free_port, mosquitto_on
 
 

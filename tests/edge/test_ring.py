@@ -8,9 +8,9 @@ import pytest
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode
 from contracts.telemetry.rows import NetflowRow
-from edge import ring as rings
 from edge.extract import columns_of
-from edge.ring import SPAN_NS, Ring
+from edge.watch import ring as rings
+from edge.watch.ring import SPAN_NS, Ring
 
 
 def test_ring_holds_the_last_minute_as_columns_of_the_rows(episode: Episode, schema: FeatureSchema) -> None:

@@ -17,7 +17,7 @@ from contracts.bundle.archive import Artifact, Bundle, read_bundle
 from contracts.errors import BundleError, ConfigError
 from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES
-from edge.deploy import active as deploy
+from edge.model import opened as models
 from edge.runtimes import GtilRuntime, NativeRuntime, Runtime, TfliteRuntime, open_runtime, runtime_of
 from edge.runtimes.tflite import INTERPRETERS, installed_interpreters
 from tests.conftest import Build
@@ -85,7 +85,7 @@ def test_interpreters_reproduce_the_golden_vectors(built: Build, interpreter: st
     # in a process of its own: tflite-runtime breaks once TensorFlow was imported, as other tests here do
     script = (
         "import sys; from pathlib import Path; from contracts.bundle.archive import read_bundle\n"
-        "from contracts.features.schema import feature_schema\nfrom edge.deploy import self_test\n"
+        "from contracts.features.schema import feature_schema\nfrom edge.model.opened import self_test\n"
         "from edge.runtimes import TfliteRuntime\n"
         "bundle = read_bundle(Path(sys.argv[1]), schema=feature_schema(), trust=None, allow_unsigned=True)\n"
         "runtime = TfliteRuntime(bundle.members['model.tflite'], classes=5, interpreter=sys.argv[2])\n"
@@ -149,7 +149,7 @@ def test_self_test_refuses_a_model_that_does_not_reproduce_its_golden_vectors(
     off = golden(bundle, "probabilities") + np.float32(0.01)
     spoiled = msgspec.structs.replace(bundle, members={**bundle.members, "golden-probabilities.f32": off.tobytes()})
     with pytest.raises(BundleError, match=r"golden vectors come out 0\.01 off; expected at most 1e-05"):
-        deploy.self_test(spoiled, runtime, schema)
+        models.self_test(spoiled, runtime, schema)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_activate_refuses_a_bundle_whose_documents_do_not_read(
     if data is not None:
         members[member] = data
     spoiled = msgspec.structs.replace(bundle, members=members)
-    monkeypatch.setattr(deploy, "read_bundle", lambda *_, **__: spoiled)
+    monkeypatch.setattr(models, "read_bundle", lambda *_, **__: spoiled)
     with pytest.raises(BundleError, match=message):
-        deploy.activate(built.bundle("gbt-realistic"), schema, built.trust)
+        models.activate(built.bundle("gbt-realistic"), schema, built.trust)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_activate_refuses_a_manifest_that_means_something_else(
 ) -> None:
     bundle = read_bundle(built.bundle("gbt-realistic"), schema=schema, trust=built.trust)
     odd = msgspec.structs.replace(bundle, manifest=msgspec.structs.replace(bundle.manifest, **change))
-    monkeypatch.setattr(deploy, "read_bundle", lambda *_, **__: odd)
+    monkeypatch.setattr(models, "read_bundle", lambda *_, **__: odd)
     with pytest.raises(BundleError, match=message):
-        deploy.activate(built.bundle("gbt-realistic"), schema, built.trust)
+        models.activate(built.bundle("gbt-realistic"), schema, built.trust)

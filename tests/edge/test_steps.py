@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from contracts.errors import ConfigError
-from edge.deploy.active import Active
 from edge.deploy.deployment import Deployment, Installed, read_deployment
 from edge.deploy.follow import Follower
+from edge.deploy.site import Site
 from edge.deploy.trial import begin
-from edge.deploy.verbs import Site, dismiss, promote, rollback
+from edge.deploy.verbs import dismiss, promote, rollback
+from edge.model.opened import Active
 from tests.edge.sites import loaded, names, put, strikes
 
 

@@ -12,12 +12,13 @@ import pytest
 
 from contracts.errors import BundleError, MissingError, UntrustedKeyError
 from contracts.features.schema import FeatureSchema
-from edge import agent
-from edge.deploy import apart
+from edge.deploy import first_try
 from edge.deploy.deployment import Deployment, bundle_path, read_deployment
 from edge.deploy.follow import Follower
+from edge.deploy.site import Site
 from edge.deploy.trial import MISSES, STARTS, WINDOWS, Trial, begin
-from edge.deploy.verbs import Site, install
+from edge.deploy.verbs import install
+from edge.watch import agent
 from tests.bundles import make_bundle
 
 OLD, NEW = (f"gbt-realistic-{favourite:012x}" for favourite in range(2))
@@ -157,13 +158,13 @@ from pathlib import Path
 from contracts.features.schema import feature_schema
 from contracts.bundle.keys import load_trusted_keys
 from contracts.telemetry.episode import read_episode
-from edge import agent
+from edge.watch import agent
 from edge.deploy import trial
 from edge.deploy.follow import Follower
 from edge.deploy.verbs import Site
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import replay
+from edge.watch.health import Health
+from edge.deliver.outbox import opened
+from edge.feeds.replay import replay
 from tests.recordings import ONE
 agent.WINDOW_HANGS_S = trial.OPENING_HANGS_S = 1
 schema = feature_schema()
@@ -200,8 +201,8 @@ def test_agents_that_a_new_library_crashes_or_hangs_return_to_the_last_good_one(
 
 def test_the_manual_says_how_long_and_how_often_as_the_code_does() -> None:
     manual = " ".join((Path(__file__).parents[2] / "docs" / "deploy.md").read_text().split())
-    assert f"hangs when opening it takes longer than {apart.OPENING_HANGS_S:.0f} s" in manual
-    assert f"does not answer within {apart.OPENING_HANGS_S:.0f} s" in manual
+    assert f"hangs when opening it takes longer than {first_try.OPENING_HANGS_S:.0f} s" in manual
+    assert f"does not answer within {first_try.OPENING_HANGS_S:.0f} s" in manual
     assert f"or one window longer than {agent.WINDOW_HANGS_S:.0f} s" in manual
     words = {3: "three"}
     assert f"A new bundle is proven by {words[WINDOWS]} windows on time" in manual

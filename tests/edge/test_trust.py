@@ -15,14 +15,14 @@ from contracts.bundle.keys import load_trusted_keys
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.episode import Episode, find_episodes, read_episode
 from contracts.telemetry.rows import NetflowRow
-from edge.agent import Agent
-from edge.deploy import activate
-from edge.deploy.follow import Fixed
+from edge.deliver.outbox import opened
 from edge.extract import Extractor, Windows, window_ends
 from edge.extract.trust import ARRIVED_NS, LOOK_BACK_NS, MOST, SLACK
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import replay
+from edge.feeds.replay import replay
+from edge.model.models import Fixed
+from edge.model.opened import activate
+from edge.watch.agent import Agent
+from edge.watch.health import Health
 from tests.bundles import make_bundle
 from tests.recordings import CORPUS, columns_of_episode
 

@@ -21,17 +21,16 @@ from contracts.events.payloads import MetricsData
 from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
 from contracts.vocabulary import PHASES
-from edge.agent import Agent
-from edge.demo.screen import Screen
-from edge.deploy import Active, activate
-from edge.deploy.active import _scorecard
-from edge.deploy.follow import Fixed
-from edge.health import Health
-from edge.outbox import opened
-from edge.replay import replay, subject_of
-from edge.running import RunningScores, scorecard_events
+from edge.deliver.outbox import opened
+from edge.feeds.replay import replay, subject_of
+from edge.model.models import Fixed
+from edge.model.opened import Active, _scorecard, activate
 from edge.runtimes import Runtime
+from edge.watch.agent import Agent
+from edge.watch.health import Health
+from edge.watch.score_events import RunningScores, scorecard_events
 from tests.bundles import make_bundle
+from trainer.demo.screen import Screen
 
 Found = list[tuple[str, dict[str, Any]]]
 

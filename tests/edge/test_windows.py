@@ -15,8 +15,8 @@ from contracts.telemetry.episode import Episode, find_episodes, read_episode
 from contracts.vocabulary import PHASES, SOURCES
 from edge.extract import Extractor, summarise, truth_of, window_ends
 from edge.extract.windows import Windows
-from edge.replay import arrivals
-from edge.ring import Ring
+from edge.feeds.replay import arrivals
+from edge.watch.ring import Ring
 from tests.recordings import CORPUS, columns_of_episode
 
 HOSTS = [find_episodes(CORPUS)[i] for i in (3, 20, 40)]

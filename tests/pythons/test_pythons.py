@@ -43,7 +43,8 @@ def run(python: Path, *arguments: object) -> str:
 def test_the_other_python_is_debians_own_down_to_the_c_library(python: Path) -> None:
     """No library that the machine itself installed is loaded: it is what a user of that release would have."""
     script = (
-        "import bz2, ctypes, lzma, sqlite3, ssl, ai_edge_litert.interpreter, pyarrow, tl2cgen, xgboost, edge.agent\n"
+        "import bz2, ctypes, lzma, sqlite3, ssl, edge.watch.agent\n"
+        "import ai_edge_litert.interpreter, pyarrow, tl2cgen, xgboost\n"
         "from pathlib import Path; maps = Path('/proc/self/maps').read_text().splitlines()\n"
         "print(*{line.split()[5] for line in maps if '.so' in line}, sep='\\n')"
     )
@@ -55,7 +56,7 @@ def test_the_other_python_is_debians_own_down_to_the_c_library(python: Path) -> 
 
 def test_demo_runs_on_the_other_python(python: Path, tmp_path: Path) -> None:
     """gbt and cnn fitted, compiled by the machine's compiler, proven, signed; all six events seen after a replay."""
-    said = run(python, "-m", "edge.demo", "--store", CORPUS, "--out", tmp_path, "--speed", "max")
+    said = run(python, "-m", "trainer.demo", "--store", CORPUS, "--out", tmp_path, "--speed", "max")
     assert "the agent was" in said
     index = json.loads((tmp_path / "index.json").read_text())
     runtimes = {

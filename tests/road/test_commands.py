@@ -55,7 +55,7 @@ def test_help_has_an_example(command: list[str]) -> None:
 
 
 def test_demo_help_has_an_example() -> None:
-    done = subprocess.run([sys.executable, "-m", "edge.demo", "--help"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-m", "trainer.demo", "--help"], capture_output=True, text=True, check=False)
     assert "example:\n  make demo" in done.stdout
 
 

@@ -29,7 +29,7 @@ def folder(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("broker", ["amqtt", pytest.param("mosquitto", marks=pytest.mark.system)])
 def test_demo_shows_the_six_kinds_and_ends_with_status_0(folder: Path, broker: str) -> None:
-    command = [sys.executable, "-m", "edge.demo", "--store", str(CORPUS), "--out", str(folder), "--speed", "max"]
+    command = [sys.executable, "-m", "trainer.demo", "--store", str(CORPUS), "--out", str(folder), "--speed", "max"]
     if broker == "mosquitto":
         command += ["--mosquitto", str(program("mosquitto"))]
     env = {**os.environ, "NO_COLOR": "1"}
@@ -52,7 +52,7 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(folder: Path, broker: s
 
 def test_demo_says_in_one_line_when_there_is_nothing_to_train_on(tmp_path: Path) -> None:
     (tmp_path / "store").mkdir()
-    command = [sys.executable, "-m", "edge.demo", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "trainer.demo", "--store", str(tmp_path / "store"), "--out", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from contracts.features.schema import FeatureSchema
-from edge.outbox import opened
+from edge.deliver.outbox import opened
 from tests.bundles import make_bundle
 from tests.recordings import ONE, copy_of, edit_row
 from tests.streams import ENCODINGS, HELPS, Words, command, ended, environment, in_shell, without_reader
 
 NOWHERE = "mqtt://127.0.0.1:1"
-PROGRAMS = ("edge.cli", "trainer.cli", "edge.demo.__main__", "contracts.events.documents", "trainer.corpus.reasons")
+PROGRAMS = ("edge.cli", "trainer.cli", "trainer.demo.__main__", "contracts.events.documents", "trainer.corpus.reasons")
 
 
 @pytest.fixture

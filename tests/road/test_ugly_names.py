@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contracts.bundle.keys import generate_key
 from edge.cli import main as edge
-from edge.outbox import opened
+from edge.deliver.outbox import opened
 from tests.recordings import CORPUS, ONE, copy_of
 from trainer.cli import main as trainer
 

@@ -17,7 +17,7 @@ from contracts.bundle.archive import read_bundle
 from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import BundleError
 from contracts.features.schema import FeatureSchema
-from edge.deploy import activate
+from edge.model.opened import activate
 from edge.runtimes import open_runtime
 from tests.brokers import program
 from tests.conftest import Build

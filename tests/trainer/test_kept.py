@@ -130,7 +130,7 @@ def test_models_are_fitted_anew_by_other_code_and_kept_by_the_same(motion: Datas
     fit = (*where, "--architectures", "gbt", "--threat-models", "oracle", "--quick", "--workers", "1")
     assert "kept" not in trainer(*fit)
     assert "fit: 4 of 4 kept from an earlier run" in trainer(*fit)
-    for name in ("trainer/table.py", "edge/agent.py"):  # they decide nothing
+    for name in ("trainer/table.py", "edge/watch/agent.py"):  # they decide nothing
         said = trainer(*fit, env=other_code(tmp_path / Path(name).stem, name))
         assert "fit: 4 of 4 kept from an earlier run" in said
     assert "kept" not in trainer(*fit, env=other_code(tmp_path / "other", "trainer/seeds.py"))

@@ -92,7 +92,7 @@ def source_of(channel: str) -> str:
 
 
 def blind_windows(test: Side, channels: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Windows of which the agent would see nothing (`edge.detect`): (N,)."""
+    """Windows of which the agent would see nothing (`edge.model.detector`): (N,)."""
     sampled = rows_of([channel for channel in channels if source_of(channel) != "netflow"], channels, test.shape)
     if not len(sampled):
         return np.zeros(len(test), np.bool_)

@@ -17,17 +17,19 @@ from contracts.events.payloads import EpisodeData, ShadowWindow
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.rows import Row
 from contracts.vocabulary import PHASES, Phase, Source
-from edge import running
-from edge.deploy.apart import ended_if_it_hangs
-from edge.deploy.follow import Fixed, Follower
-from edge.detect import Detector, Known
+from edge.deliver.outbox import Outbox
 from edge.extract import Extractor, Windows
-from edge.health import Health
-from edge.outbox import Outbox
-from edge.ring import reach_ns
+from edge.model.detector import Detector
+from edge.model.known import Known
+from edge.model.models import Models
+from edge.model.shadow import Shadow
 from edge.scores import choice
-from edge.shadow import Shadow
-from edge.watch import Subject, Watch
+from edge.watch import score_events as running
+from edge.watch.health import Health
+from edge.watch.ring import reach_ns
+from edge.watch.subject import Subject
+from edge.watch.watch import Watch
+from edge.watchdog import ended_if_it_hangs
 
 WINDOW_HANGS_S = 15
 """A window of a bundle on trial that takes longer is a hang: three strides."""
@@ -41,9 +43,7 @@ def late_ns(schema: FeatureSchema) -> int:
 class Agent:
     """One model watching one guest after the other."""
 
-    def __init__(
-        self, models: Fixed | Follower, schema: FeatureSchema, *, node: str, outbox: Outbox, health: Health
-    ) -> None:
+    def __init__(self, models: Models, schema: FeatureSchema, *, node: str, outbox: Outbox, health: Health) -> None:
         self._models, self._schema, self._node = models, schema, node
         self._outbox, self._health = outbox, health
         self._extractor = Extractor(schema)

@@ -14,10 +14,10 @@ from contracts.events.payloads import Interval, Latency, ShadowCost, ShadowScore
 from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES, Phase
 from edge import scores
-from edge.deploy.active import Active
-from edge.detect import Detector
 from edge.extract import Windows
-from edge.health import Timings
+from edge.model.detector import Detector
+from edge.model.opened import Active
+from edge.model.timings import Timings
 
 BLOCK = 60
 """Windows of one watch that are drawn together: five minutes, at first. Neighbours are no independent evidence."""

@@ -13,9 +13,9 @@ from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
 from contracts.telemetry.rows import Row, arrival_ns
 from contracts.vocabulary import Source
-from edge.agent import Agent
 from edge.extract.sampled import CLOCK_TOLERANCE_NS
-from edge.watch import Subject
+from edge.watch.agent import Agent
+from edge.watch.subject import Subject
 
 
 def subject_of(episode: Episode) -> Subject:

@@ -29,7 +29,7 @@ def local_broker(mosquitto: Path | None, folder: Path) -> Iterator[str]:
     """The address of a broker that lives as long as the block. Raises `BrokerError` if it does not come up."""
     port = free_port()
     if mosquitto is None:
-        command = [sys.executable, "-m", "edge.demo.broker", str(port)]
+        command = [sys.executable, "-m", "trainer.demo.embedded_broker", str(port)]
     else:
         settings = folder / "mosquitto.conf"
         settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")

@@ -16,8 +16,8 @@ from typing import Any
 
 from contracts.errors import ConfigError
 from contracts.files import locked
-from edge.patience import AGAIN_S, PATIENCE_S, Patience
-from edge.queued import Event, delete, insert, prepare
+from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience
+from edge.deliver.queued import Event, delete, insert, prepare
 
 log = logging.getLogger("edge.outbox")
 

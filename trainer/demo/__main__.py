@@ -1,6 +1,6 @@
 """`make demo`: from real recordings to six events, in a few minutes.
 
-    python -m edge.demo --store tests/corpus --out build/demo
+    python -m trainer.demo --store tests/corpus --out build/demo
 
 Builds bundles, starts a broker, replays one held-out episode per profile through the best realistic bundle, shows the
 events as a subscriber receives them, and ends with status 0 if all six kinds arrived.
@@ -26,9 +26,9 @@ from contracts.events.envelope import EVENT_KINDS, decode_event
 from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.cli import Parser, run
 from contracts.telemetry.episode import find_episodes, read_manifest
-from edge.demo.broker import local_broker
-from edge.demo.listen import Listener
-from edge.demo.screen import Screen
+from trainer.demo.embedded_broker import local_broker
+from trainer.demo.listener import Listener
+from trainer.demo.screen import Screen
 
 NODE = "demo"
 
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def command_line() -> Parser:
     """Its options."""
     parser = Parser(
-        prog="python -m edge.demo",
+        prog="python -m trainer.demo",
         description="Train on real recordings, replay held-out ones, and watch the events arrive.",
         example="make demo MOSQUITTO=/usr/sbin/mosquitto SPEED=20",
     )

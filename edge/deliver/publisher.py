@@ -19,7 +19,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from contracts.errors import BrokerError, ConfigError, StorageError
 from contracts.events.envelope import availability_topic
 from contracts.shell.broker import Broker
-from edge.outbox import Message, Outbox
+from edge.deliver.outbox import Message, Outbox
 
 log = logging.getLogger("edge.publisher")
 

@@ -2,41 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 
 from contracts.events.payloads import ClockSet
 from contracts.features.schema import SECOND, FeatureSchema
-from contracts.telemetry.rows import LabelRow
 from contracts.vocabulary import PHASES, SOURCES, Source
 from edge.alarm import Alarm
-from edge.detect import Known
 from edge.extract import truth_of
-from edge.ring import Ring
+from edge.model.known import Known
+from edge.watch.ring import Ring
+from edge.watch.subject import Subject
 
 PERF_EVERY_NS = 30 * SECOND
 _REMEMBERED = 12
 """Spans of time in which the clock was set; they are looked at for one window each."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """What is watched. Labels and an end are known for recordings only."""
-
-    mode: Literal["live", "replay"]
-    host_id: str
-    guest_id: str
-    episode_id: str
-    guest_addresses: frozenset[str]
-    sources: tuple[Source, ...]
-    started_wall_ns: int
-    ended_wall_ns: int | None = None
-    profile: str | None = None
-    sample_name: str | None = None
-    labels: Sequence[LabelRow] = ()
 
 
 class Watch:

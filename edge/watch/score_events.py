@@ -12,10 +12,10 @@ from contracts.events.envelope import Data
 from contracts.events.payloads import ConfusionData, MetricsData, ProfileScore, ProfilesData, ShadowScore
 from contracts.vocabulary import PHASES
 from edge import scores
-from edge.deploy import Active
+from edge.model.opened import Active
 
 if TYPE_CHECKING:
-    from edge.watch import Subject
+    from edge.watch.subject import Subject
 
 _SEED = 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -12,21 +11,14 @@ from contracts.events.payloads import ClockSet, Flag, ShadowWindow, TopChannel, 
 from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import INFECTED, PHASES, SOURCES, Phase, Source
 from edge.alarm import Alarm
-from edge.deploy import Active
 from edge.extract import Windows, summarise
+from edge.model.known import Known
+from edge.model.opened import Active
 from edge.scores import calibrated, choice
 
 TOP_CHANNELS = 3
 DEGRADED_BELOW = 0.5
 """A source that the model looks at, and of which less than this was observed, makes its window degraded."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a recording knows about a window: its phase, and the share of the window that lies in it."""
-
-    phase: Phase
-    purity: float
 
 
 class Detector:

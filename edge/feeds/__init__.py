@@ -1,0 +1,1 @@
+"""Where rows come from, and where jumps of the clock are met."""
