@@ -86,7 +86,7 @@ system: ## what only the system's package manager has, for the tests: mosquitto,
 
 schemas: $(READY) ## write docs/events and docs/reasons.md anew from the code
 	$(BIN)/python -m contracts.events.documents docs/events
-	$(BIN)/python -m trainer.corpus.reasons docs/reasons.md
+	$(BIN)/python -m trainer.sweep.reasons docs/reasons.md
 
 lock: ## pin the newest versions that fit pyproject.toml (by uv, in an environment of its own)
 	$(PYTHON) -m venv build/lock

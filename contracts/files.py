@@ -141,3 +141,9 @@ def _taken(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def file_sha256(path: Path) -> str:
+    """Of a file of any size, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

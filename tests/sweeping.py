@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.recordings import ONE, rename
-from trainer.corpus.catalogue import Census
-from trainer.corpus.finding import Finding
-from trainer.corpus.sweep import Sweep, sweep
-from trainer.engine import engine
+from trainer.sweep.catalogue import Census
+from trainer.sweep.finding import Finding
+from trainer.sweep.sweep import Sweep, sweep
+from trainer.workers.start import engine
 
 
 def run(store: Path, out: Path | None = None, workers: int = 1, **options: Any) -> Census:

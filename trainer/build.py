@@ -14,21 +14,25 @@ import msgspec
 from contracts.errors import WorkError
 from contracts.features.schema import feature_schema
 from contracts.files import locked, write_file
+from trainer.bundle.index import Index
 from trainer.bundle.pack import Label
 from trainer.bundle.provenance import command_of
 from trainer.bundle.release import release
-from trainer.compile.prove import prove_all
-from trainer.corpus.dataset import MANIFEST, Dataset, open_dataset
-from trainer.corpus.extract import Extraction, extract_store
-from trainer.corpus.legacy import is_legacy
-from trainer.engine import Engine, engine
+from trainer.compile.stage import prove_all
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.folder import MANIFEST
+from trainer.dataset.npz import is_legacy
+from trainer.dataset.open import open_dataset
 from trainer.evaluate.evaluation import evaluate
-from trainer.evaluate.stored import kept_evaluation
-from trainer.experiment import fit_models, split_all
-from trainer.index import Index
-from trainer.plan import BuildPlan, require_views
-from trainer.progress import say
+from trainer.evaluate.files import kept_evaluation
+from trainer.extraction.extract import Extraction, extract_store
+from trainer.fits.plan import require_views
+from trainer.fits.stage import fit_models, split_all
+from trainer.plan import BuildPlan
 from trainer.report.page import PAGE, write_report
+from trainer.workers.engine import Engine
+from trainer.workers.progress import say
+from trainer.workers.start import engine
 
 
 def build(plan: BuildPlan) -> Index:

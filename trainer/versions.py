@@ -8,20 +8,22 @@ import importlib.metadata
 from pathlib import Path
 
 _LIBRARIES = ("phasewatch", "numpy", "tensorflow", "keras", "xgboost", "treelite", "tl2cgen")
-EXTRACTION = ("contracts", "edge/extract", "trainer/corpus")
+EXTRACTION = ("contracts", "edge/extract", "trainer/sweep", "trainer/extraction", "trainer/dataset")
 """What decides a verdict or a shard, besides the episodes and the schema."""
 FITTING = (
     *EXTRACTION,
     "trainer/architectures",
-    "trainer/fit",
-    "trainer/fitting.py",
+    "trainer/fits/fit_one.py",
     "trainer/seeds.py",
-    "trainer/tensorflow.py",
+    "trainer/workers/tensorflow_ready.py",
 )
 """What decides a model, besides its data, its split, its settings and the libraries."""
-TUNING = (*FITTING, "edge/scores.py", "trainer/tune.py")
+TUNING = (*FITTING, "edge/scores.py", "trainer/fits/study.py")
 """What decides which settings a search finds, besides its bounds."""
-EVALUATION = (*FITTING, "edge/alarm.py", "edge/scores.py", "trainer/evaluate", "trainer/fits.py")
+EVALUATION = (
+    *FITTING,
+    *("edge/alarm.py", "edge/scores.py", "trainer/evaluate", "trainer/fits/creeping.py", "trainer/fits/record.py"),
+)
 """What decides an evaluation, besides the models and the libraries."""
 EVERYTHING = ("contracts", "edge", "trainer")
 """What a bundle's provenance names, and what every worker must have."""
@@ -54,3 +56,7 @@ def _digest(root: Path, places: tuple[str, ...]) -> str:
             data = source.read_bytes()
             whole.update(f"{source.relative_to(root).as_posix()} {len(data)}\n".encode() + data)
     return whole.hexdigest()
+
+
+VALIDATOR_VERSION = int(code_digest(*EXTRACTION)[:7], 16)
+"""Another whenever the code that judges is another: the sweep then reads everything again. 28 bits."""

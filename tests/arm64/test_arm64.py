@@ -29,8 +29,8 @@ from tests.debian import SUITES, Suite
 from tests.golden.models import FOREST, NETS, golden
 from tests.recordings import ONE
 from trainer.compile.convert import Converted, convert
-from trainer.compile.trees import library_name
-from trainer.corpus.dataset import open_dataset
+from trainer.compile.forests import library_name
+from trainer.dataset.open import open_dataset
 from trainer.split import load_split
 
 REPOSITORY = Path(__file__).resolve().parents[2]

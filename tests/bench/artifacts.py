@@ -20,7 +20,7 @@ from contracts.bundle.keys import load_trusted_keys
 from contracts.features.schema import feature_schema
 from edge.runtimes import NativeRuntime, Runtime, TfliteRuntime, open_runtime
 from trainer.compile.convert import Converted, convert
-from trainer.corpus.dataset import open_dataset
+from trainer.dataset.open import open_dataset
 from trainer.split import load_split
 
 CALLS = 6000

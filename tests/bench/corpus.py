@@ -27,12 +27,12 @@ from contracts.telemetry.lines import _decoders
 from edge.extract import Extractor, summarise
 from tests.bench.store import make_store
 from tests.recordings import CORPUS
-from trainer.corpus.arrow import write_shard
-from trainer.corpus.catalogue import read_index
-from trainer.corpus.cut import Input, extract_episode
-from trainer.corpus.dataset import open_dataset
-from trainer.corpus.examine import examine
-from trainer.corpus.samples import joined
+from trainer.dataset.arrow import write_shard
+from trainer.dataset.open import open_dataset
+from trainer.dataset.samples import joined
+from trainer.extraction.one_shard import Input, extract_episode
+from trainer.sweep.catalogue import read_index
+from trainer.sweep.examine import examine
 
 SCHEMA = feature_schema()
 EXTRACTOR = Extractor(SCHEMA)

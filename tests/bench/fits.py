@@ -13,10 +13,10 @@ from trainer.architectures import FitSettings
 from trainer.architectures.gbt import PATIENCE, ROUNDS, Gbt
 from trainer.architectures.inputs import Normal
 from trainer.architectures.net import Net
-from trainer.corpus.dataset import open_dataset
-from trainer.corpus.side import Side, side_of
-from trainer.fit.loop import Loop, compiled, fit_net
-from trainer.jobs import split_path
+from trainer.architectures.training.loop import Loop, compiled, fit_net
+from trainer.dataset.open import open_dataset
+from trainer.dataset.side import Side, side_of
+from trainer.fits.job import split_path
 from trainer.split import load_split
 
 EPOCHS = 10
@@ -117,7 +117,7 @@ def bench_trees(out: Path) -> None:
 
 def bench_fits(out: Path) -> None:
     """Both."""
-    from trainer.fit import loop as loops
+    from trainer.architectures.training import loop as loops
 
     loops.EPOCHS_QUICK = EPOCHS
     bench_loop(out)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.tensorflow import prepare
+from trainer.workers.tensorflow_ready import prepare
 
 NETS = ("mlp", "cnn", "gru", "lstm", "transformer")
 

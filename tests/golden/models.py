@@ -54,7 +54,7 @@ def golden(name: str) -> Golden:
 
 def main() -> None:
     """Fit, convert, choose windows, and write it all down."""
-    from trainer.tensorflow import prepare
+    from trainer.workers.tensorflow_ready import prepare
 
     prepare()
     from contracts.features.channels import view_of
@@ -65,9 +65,9 @@ def main() -> None:
     from trainer.architectures.gbt import GbtModel
     from trainer.architectures.net import NetModel
     from trainer.compile.nets import to_tflite
-    from trainer.corpus.extract import Extraction, extract_store
-    from trainer.corpus.side import side_of
-    from trainer.engine import engine
+    from trainer.dataset.side import side_of
+    from trainer.extraction.extract import Extraction, extract_store
+    from trainer.workers.start import engine
 
     schema = feature_schema()
     seen = view_of(schema.channels, "realistic")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from contracts.features.channels import Channel
-from trainer.corpus.arrays import write_dataset
+from trainer.dataset.from_arrays import write_dataset
 
 TRAINER = {
     "validate": ["validate", "absent"],

@@ -19,7 +19,7 @@ from tests.recordings import ONE, copy_of, edit_row
 from tests.streams import ENCODINGS, HELPS, Words, command, ended, environment, in_shell, without_reader
 
 NOWHERE = "mqtt://127.0.0.1:1"
-PROGRAMS = ("edge.cli", "trainer.cli", "trainer.demo.__main__", "contracts.events.documents", "trainer.corpus.reasons")
+PROGRAMS = ("edge.cli", "trainer.cli", "trainer.demo.__main__", "contracts.events.documents", "trainer.sweep.reasons")
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 
 from contracts.features.schema import FeatureSchema
 from tests.recordings import CORPUS, copy_of
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.extract import Extraction, extract_store
-from trainer.corpus.samples import Samples
-from trainer.engine import engine
-from trainer.tensorflow import prepare
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.samples import Samples
+from trainer.extraction.extract import Extraction, extract_store
+from trainer.workers.start import engine
+from trainer.workers.tensorflow_ready import prepare
 
 
 def extracted(store: Path, out: Path, schema: FeatureSchema, workers: int = 1, **options: Any) -> Dataset:

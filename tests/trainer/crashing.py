@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    from trainer.tensorflow import prepare
+    from trainer.workers.tensorflow_ready import prepare
 
     prepare()
     from trainer.compile import nets

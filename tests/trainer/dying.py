@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.architectures import Model
-from trainer.architectures.base import Cost
-from trainer.checkpoint import Stamp, save_checkpoint
-from trainer.fit.curves import Curves
+from trainer.architectures.architecture import Cost
+from trainer.architectures.curves import Curves
+from trainer.fits.checkpoint import Stamp, save_checkpoint
 
 CURVES = Curves(unit="epoch", loss=[1.0], validation_loss=[1.0], validation_f1=[0.5], best=0)
 _CHANGES = frozenset({"os.rename", "os.mkdir", "os.rmdir", "os.remove", "os.chmod"})

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from contracts.features.channels import Channel
-from trainer.architectures.base import Architecture
-from trainer.corpus.arrays import write_dataset
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.side import Side, side_of
+from trainer.architectures.architecture import Architecture
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.from_arrays import write_dataset
+from trainer.dataset.side import Side, side_of
 
 CLASSES = ("walking", "sitting", "lying")
 CHANCE = 1 / len(CLASSES)

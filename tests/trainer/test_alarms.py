@@ -13,7 +13,7 @@ from sklearn.metrics import roc_curve
 
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.vocabulary import PHASES
-from trainer.corpus.samples import Samples
+from trainer.dataset.samples import Samples
 from trainer.evaluate.alarms import alarms, detection, speaks_of_infection, true_positive_rates
 from trainer.evaluate.resampled import Resampled
 

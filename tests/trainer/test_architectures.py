@@ -17,12 +17,12 @@ from contracts.errors import ConfigError, DatasetError
 from contracts.vocabulary import ThreatModel
 from tests.trainer.sets import CHANCE, CHANNELS, CLASSES, LEARNED, motion_set
 from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model
-from trainer.architectures.base import Fitted
+from trainer.architectures.architecture import Fitted
 from trainer.architectures.gbt import Gbt
-from trainer.architectures.seeds import seeded
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.samples import Samples
-from trainer.corpus.side import Side, side_of
+from trainer.architectures.training.seeded import seeded
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.samples import Samples
+from trainer.dataset.side import Side, side_of
 
 Floats = NDArray[np.float32]
 IDS = tuple(channel.id for channel in CHANNELS)
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 def short() -> Iterator[None]:
     """Fits of a few seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.fit.loop.EPOCHS_QUICK", 12)
+        patch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 12)
         yield
 
 
@@ -96,7 +96,7 @@ def test_predict_is_pure_and_looks_at_each_window_alone(case: tuple[Architecture
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(
     architecture: Architecture, motion: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.fit.loop.EPOCHS_QUICK", 2)
+    monkeypatch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 2)
     train, validation, test = sides(motion, architecture)
     fits = [architecture.fit(train, validation, FitSettings(seed=seed, quick=True)) for seed in (3, 3, 4)]
     assert fits[0].curves == fits[1].curves != fits[2].curves
@@ -155,7 +155,7 @@ def test_fit_bears_batches_of_a_single_class(
     architecture: Architecture, motion: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nearly all windows are of one class, so that most batches hold no other."""
-    monkeypatch.setattr("trainer.fit.loop.EPOCHS_QUICK", 4)
+    monkeypatch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 4)
 
     def lopsided(side: Side) -> Side:
         rare = np.concatenate([np.flatnonzero(side.y == label)[:2] for label in (1, 2)])
@@ -213,7 +213,7 @@ def test_naming_a_default_changes_nothing(architecture: Architecture, quick: boo
 def test_cost_grows_with_the_model(
     case: tuple[Architecture, Fitted, Side], motion: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.fit.loop.EPOCHS_QUICK", 1)
+    monkeypatch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 1)
     architecture = case[0]
     train, validation, _ = sides(motion, architecture)
     small: dict[str, Any] = {"depth": 2} if architecture.name == "gbt" else {"width": 16}
@@ -226,7 +226,7 @@ def test_cost_grows_with_the_model(
 
 def test_every_architecture_is_listed_once_by_its_own_name() -> None:
     assert [a.name for a in ARCHITECTURES] == ["gbt", "mlp", "cnn", "gru", "lstm", "transformer"]
-    from trainer.commands.fitting import ALL
+    from trainer.commands.fit_options import ALL
 
     assert ALL.split(",") == [a.name for a in ARCHITECTURES]
 

@@ -12,9 +12,10 @@ from contracts.errors import ConfigError, DatasetError, SchemaMismatchError
 from contracts.features.channels import Channel, read_channels
 from contracts.features.schema import FeatureSchema
 from edge.extract import Extractor, summarise
-from trainer.corpus.arrays import write_dataset
-from trainer.corpus.dataset import Dataset, open_dataset
-from trainer.corpus.describe import describe
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.describe import describe
+from trainer.dataset.from_arrays import write_dataset
+from trainer.dataset.open import open_dataset
 from trainer.split import make_split, recipe_named
 
 CLASSES = ("walking", "sitting", "lying")

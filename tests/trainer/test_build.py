@@ -24,11 +24,11 @@ from tests.conftest import Build, run_build
 from tests.pythons.found import HERE, interpreters_of
 from trainer.architectures import ARCHITECTURES, architecture_named
 from trainer.architectures.gbt import ROUNDS_QUICK, Gbt, GbtModel
-from trainer.checkpoint import STAMP, load_checkpoint, read_curves, read_stamp
 from trainer.compile.bars import AGREEMENT
-from trainer.corpus.dataset import open_dataset
-from trainer.corpus.lazy import View
-from trainer.corpus.samples import Samples
+from trainer.dataset.open import open_dataset
+from trainer.dataset.samples import Samples
+from trainer.dataset.shard import View
+from trainer.fits.checkpoint import STAMP, load_checkpoint, read_curves, read_stamp
 from trainer.split import load_split
 
 pytestmark = pytest.mark.slow

@@ -56,7 +56,8 @@ def test_provenance_names_data_split_code_libraries_command_and_scores(bundle: B
 
 
 def test_the_command_of_a_bundle_holds_every_option_that_decides_what_is_made() -> None:
-    from trainer.plan import BuildPlan, FitPlan, Search
+    from trainer.fits.plan import FitPlan, Search
+    from trainer.plan import BuildPlan
     from trainer.split import recipe_named
 
     fit = FitPlan(

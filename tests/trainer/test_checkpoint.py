@@ -16,10 +16,10 @@ import pytest
 from contracts.errors import DatasetError, StorageError
 from tests.trainer.sets import CHANNELS, motion_set, sides
 from trainer.architectures import Architecture, FitSettings, architecture_named
-from trainer.architectures.base import Fitted
+from trainer.architectures.architecture import Fitted
 from trainer.architectures.net import NetModel
-from trainer.checkpoint import Stamp, load_checkpoint, save_checkpoint
-from trainer.corpus.dataset import Dataset
+from trainer.dataset.dataset import Dataset
+from trainer.fits.checkpoint import Stamp, load_checkpoint, save_checkpoint
 
 IDS = tuple(channel.id for channel in CHANNELS)
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.fit.loop.EPOCHS_QUICK", 8)
+        patch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 8)
         yield
 
 

@@ -18,8 +18,9 @@ from tests.bundles import library
 from tests.compilers import counted, most_at_once
 from tests.conftest import Build
 from tests.golden.models import FOLDER, FOREST
-from trainer.compile import candidates, measure, prove, trees
-from trainer.compile.base import Candidate, Facts
+from trainer.compile import candidates, measure, prove
+from trainer.compile import forests as trees
+from trainer.compile.candidate import Candidate, Facts
 from trainer.compile.child import Ended, run_child
 from trainer.compile.convert import Converted, convert
 from trainer.compile.measure import run_candidate
@@ -55,7 +56,7 @@ def test_a_candidate_that_hangs_is_ended_and_said_to_take_too_long(
 def test_a_candidate_that_hangs_is_refused_and_the_build_goes_on(
     built: Build, hanging: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trainer.fits import load_fits
+    from trainer.fits.record import load_fits
 
     (job,) = [job for job in load_fits(built.out).wanted("held_out_host") if job.title == "gbt-oracle"]
     real = candidates.candidates_of

@@ -23,8 +23,8 @@ from contracts.errors import ConfigError, WorkError
 from tests.brokers import free_port, wait_for_port
 from tests.recordings import ONE, copy_of
 from tests.streams import command, ended
-from trainer import cluster
-from trainer.engine import engine
+from trainer.workers import cluster
+from trainer.workers.start import engine
 
 WRONG = ("127.0.0.1", "127.0.0.1:8786", "tcp://127.0.0.1", "tcp://:8786", "http://127.0.0.1:8786", "ucx://127.0.0.1:1",
          "inproc://x", "tcp://127.0.0.1:0", "tcp://127.0.0.1:99999", "tcp://127.0.0.1:8786/status", "tcp://a@b:1", "",

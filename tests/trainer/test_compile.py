@@ -23,14 +23,14 @@ from tests.conftest import Build
 from tests.golden.models import FOREST, ROUNDS, golden
 from tests.pythons.found import HERE, interpreters_of
 from trainer.architectures.gbt import GbtModel
-from trainer.compile import trees
-from trainer.compile.base import Candidate
+from trainer.compile import forests as trees
+from trainer.compile.candidate import Candidate
 from trainer.compile.candidates import for_other_machines
 from trainer.compile.convert import Converted, convert
 from trainer.compile.measure import run_candidate
 from trainer.compile.nets import FORMS
-from trainer.compile.pruned import forests
 from trainer.compile.record import Tried, load_compilations
+from trainer.compile.smaller_forests import forests
 
 pytestmark = pytest.mark.slow
 OWN = (platform.machine(),)
@@ -190,7 +190,7 @@ def test_a_net_that_no_small_form_keeps_ships_in_float_only_when_asked_for(
     built: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from trainer.compile import nets, prove
-    from trainer.fits import load_fits
+    from trainer.fits.record import load_fits
 
     monkeypatch.setattr(nets, "FORMS", tuple(form for form in FORMS if form.name == "float32"))
     (job,) = [job for job in load_fits(built.out).wanted("held_out_host") if job.title == "mlp-oracle"]

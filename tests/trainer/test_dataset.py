@@ -23,11 +23,13 @@ from edge.extract import Extractor, summarise, window_ends
 from tests.defects import DEFECTS
 from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_row
 from tests.trainer.conftest import extracted
-from trainer.corpus.arrow import ArrowShard
-from trainer.corpus.catalogue import read_index
-from trainer.corpus.cut import Finished, entry_path
-from trainer.corpus.dataset import Dataset, load_summary, load_tensor, open_dataset, read_dataset_manifest
-from trainer.corpus.samples import Samples
+from trainer.dataset.arrow import ArrowShard
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.folder import read_dataset_manifest
+from trainer.dataset.open import load_summary, load_tensor, open_dataset
+from trainer.dataset.samples import Samples
+from trainer.extraction.one_shard import Finished, entry_path
+from trainer.sweep.catalogue import read_index
 from trainer.versions import EXTRACTION, code_digest
 
 ROOT = Path(__file__).parents[2]
@@ -225,7 +227,7 @@ def test_extract_starts_from_the_stores_own_index(
     store: Path, tmp_path: Path, schema: FeatureSchema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tests.sweeping import run
-    from trainer.corpus import sweep as module
+    from trainer.sweep import sweep as module
 
     run(store)
 
@@ -237,7 +239,7 @@ def test_extract_starts_from_the_stores_own_index(
 
 
 def test_extract_refuses_an_episode_that_changes_under_it(store: Path, tmp_path: Path, schema: FeatureSchema) -> None:
-    from trainer.corpus.cut import Input, extract_episode
+    from trainer.extraction.one_shard import Input, extract_episode
 
     path = find_episodes(store)[0]
     with pytest.raises(DatasetError, match="changed since it was swept; expected a store at rest"):
@@ -250,7 +252,7 @@ def test_extract_says_in_one_line_when_memory_runs_out(
     def greedy(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("trainer.corpus.cut.extract_episode", greedy)
+    monkeypatch.setattr("trainer.extraction.one_shard.extract_episode", greedy)
     with pytest.raises(WorkError, match=r"all-\w{16}\.arrow: no memory left to make it in; .* use fewer --workers"):
         extracted(store, tmp_path / "d", schema)
     assert not (tmp_path / "d" / "dataset.json").exists()

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.brokers import program
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.describe import describe, stability_index
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.describe import describe, stability_index
 from trainer.report.description import print_description, worst_drift, write_page
 
 
@@ -44,7 +44,7 @@ def test_describe_over_a_sample_is_close_to_describe_over_all(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = describe(dataset)
-    monkeypatch.setattr("trainer.corpus.describe.SAMPLE", 400)
+    monkeypatch.setattr("trainer.dataset.describe.SAMPLE", 400)
     some = describe(dataset)
     assert some.sampled == 322  # every third
     assert some.windows == 965

@@ -18,9 +18,10 @@ from contracts.errors import ConfigError, WorkError
 from contracts.features.schema import FeatureSchema
 from tests.brokers import free_port
 from tests.recordings import CORPUS
-from trainer import engine as module
-from trainer.corpus.extract import Extraction, extract_store
-from trainer.engine import Engine, Lost, engine
+from trainer.extraction.extract import Extraction, extract_store
+from trainer.workers import engine as module
+from trainer.workers.engine import Engine, Lost
+from trainer.workers.start import engine
 
 ROOT = Path(__file__).parents[2]
 

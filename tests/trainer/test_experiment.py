@@ -24,8 +24,8 @@ from tests.conftest import Build
 from tests.trainer import sets
 from tests.trainer.sets import CLASSES, motion_set
 from tests.trainer.test_engine import cluster
-from trainer.corpus.arrays import write_dataset
-from trainer.corpus.dataset import Dataset
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.from_arrays import write_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -267,7 +267,7 @@ def test_the_report_is_drawn_by_a_browser(built: Build, tmp_path: Path) -> None:
 
 
 def test_an_evaluation_survives_being_written_and_read(built: Build) -> None:
-    from trainer.evaluate.stored import load_evaluation
+    from trainer.evaluate.files import load_evaluation
 
     found = load_evaluation(built.out)
     assert msgspec.json.decode(msgspec.json.encode(found)) == json.loads((built.out / "evaluation.json").read_text())

@@ -19,16 +19,16 @@ from keras import mixed_precision
 from contracts.errors import DatasetError
 from tests.trainer.sets import CHANCE, CHANNELS, LEARNED, motion_set, sides
 from trainer.architectures import FitSettings, architecture_named
-from trainer.architectures.base import Fitted
+from trainer.architectures.architecture import Fitted
 from trainer.architectures.inputs import Normal
 from trainer.architectures.net import NetModel
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.lazy import LazyWindows
-from trainer.corpus.side import side_of
-from trainer.fit import loop as loops
-from trainer.fit import state
-from trainer.fit.batches import Batches, batch_size
-from trainer.fit.guard import first_layer_out_of_numbers
+from trainer.architectures.training import loop as loops
+from trainer.architectures.training import state
+from trainer.architectures.training.batches import Batches, batch_size
+from trainer.architectures.training.guard import first_layer_out_of_numbers
+from trainer.dataset.batches import LazyWindows
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.side import side_of
 
 IDS = tuple(channel.id for channel in CHANNELS)
 ROOT = Path(__file__).parents[2]
@@ -107,7 +107,7 @@ def test_a_fit_process_that_is_killed_is_taken_up_by_the_next(motion: Dataset, t
     """The real thing: SIGKILL in the middle of `trainer fit`, then the same command again."""
     command = [sys.executable, "-m", "trainer.cli", "fit", str(motion.path), "--out", str(tmp_path / "out")]
     command += ["--architectures", "mlp", "--threat-models", "oracle", "--workers", "1"]
-    code = "import sys; from trainer.fit import state; state.EVERY_S = 0.0"
+    code = "import sys; from trainer.architectures.training import state; state.EVERY_S = 0.0"
     code += "; from trainer.cli import main; sys.exit(main())"
     with subprocess.Popen([sys.executable, "-c", code, *command[3:]], stderr=subprocess.DEVNULL) as first:
         deadline = time.monotonic() + 90

@@ -14,12 +14,12 @@ from contracts.events.payloads import Interval
 from contracts.vocabulary import PHASES
 from edge import scores
 from trainer.compile.bars import AGREEMENT, CALIBRATION_MARGIN, MARGIN, TAIL_MARGIN
-from trainer.compile.base import Candidate, Facts
+from trainer.compile.candidate import Candidate, Facts
 from trainer.compile.choice import Trial, chosen, verdicts
 from trainer.compile.gate import Ground
 from trainer.compile.measure import Run
 from trainer.compile.record import Judged
-from trainer.corpus.samples import Samples
+from trainer.dataset.samples import Samples
 from trainer.evaluate.resampled import Resampled
 
 Floats = NDArray[np.float32]

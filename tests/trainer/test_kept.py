@@ -15,11 +15,12 @@ import pytest
 from contracts.errors import DigestError
 from tests.trainer.sets import motion_set
 from trainer import versions
-from trainer.corpus.dataset import Dataset, read_dataset_manifest
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.folder import read_dataset_manifest
+from trainer.evaluate.files import kept_evaluation, save_evaluation
 from trainer.evaluate.record import Evaluation
-from trainer.evaluate.stored import kept_evaluation, save_evaluation
-from trainer.fits import Fits, open_fitted, relative
-from trainer.jobs import split_path
+from trainer.fits.job import split_path
+from trainer.fits.record import Fits, open_fitted, relative
 from trainer.split import make_split, recipe_named, save_split
 from trainer.versions import EVALUATION, EXTRACTION, FITTING, TUNING, code_digest, library_versions
 
@@ -130,7 +131,7 @@ def test_models_are_fitted_anew_by_other_code_and_kept_by_the_same(motion: Datas
     fit = (*where, "--architectures", "gbt", "--threat-models", "oracle", "--quick", "--workers", "1")
     assert "kept" not in trainer(*fit)
     assert "fit: 4 of 4 kept from an earlier run" in trainer(*fit)
-    for name in ("trainer/table.py", "edge/watch/agent.py"):  # they decide nothing
+    for name in ("trainer/report/tables.py", "edge/watch/agent.py"):  # they decide nothing
         said = trainer(*fit, env=other_code(tmp_path / Path(name).stem, name))
         assert "fit: 4 of 4 kept from an earlier run" in said
     assert "kept" not in trainer(*fit, env=other_code(tmp_path / "other", "trainer/seeds.py"))
@@ -139,10 +140,10 @@ def test_models_are_fitted_anew_by_other_code_and_kept_by_the_same(motion: Datas
 @pytest.mark.parametrize(
     ("entries", "deciders"),
     [
-        (("trainer.corpus.examine", "trainer.corpus.extract"), EXTRACTION),
-        (("trainer.fitting", "trainer.tensorflow"), FITTING),
+        (("trainer.sweep.examine", "trainer.extraction.extract"), EXTRACTION),
+        (("trainer.fits.fit_one", "trainer.workers.tensorflow_ready"), FITTING),
         (("trainer.evaluate.answers", "trainer.evaluate.evaluation"), EVALUATION),
-        (("trainer.tune",), TUNING),
+        (("trainer.fits.tune",), TUNING),
     ],
     ids=["extraction", "fitting", "evaluation", "tuning"],
 )
@@ -151,7 +152,7 @@ def test_a_code_digest_holds_every_module_that_is_used(entries: tuple[str, ...],
     names = ("checkpoint", "engine", "jobs", "plan", "progress", "quiet", "split", "versions", "work")
     silent = [f"trainer.{name}" for name in names]
     graph = grimp.build_graph("trainer", "edge", "contracts", cache_dir=None)
-    for worked in (*silent, "trainer.compile"):  # `trainer.work` knows of every kind of job
+    for worked in (*silent, "trainer.compile"):  # `trainer.workers.run` knows of every kind of job
         for module in {worked, *graph.find_descendants(worked)}:
             for imported in graph.find_modules_directly_imported_by(module):
                 graph.remove_import(importer=module, imported=imported)

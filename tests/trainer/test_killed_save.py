@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer import dying
-from trainer.checkpoint import read_stamp
+from trainer.fits.checkpoint import read_stamp
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,12 +9,13 @@ import pytest
 
 from contracts.events.payloads import Interval
 from contracts.features.channels import Channel
-from trainer.corpus.arrays import write_dataset
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.samples import Samples
-from trainer.evaluate.leaks import check, elapsed_s, suspects, time_correlations, warnings_of
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.from_arrays import write_dataset
+from trainer.dataset.samples import Samples
+from trainer.evaluate.leaks import check, elapsed_s, warnings_of
 from trainer.evaluate.record import Creeping
 from trainer.evaluate.resampled import Resampled
+from trainer.fits.creeping import suspects, time_correlations
 from trainer.split import Split, make_split, recipe_named
 
 SECOND = 1_000_000_000
@@ -93,7 +94,8 @@ def test_the_check_of_a_large_set_keeps_every_class(tmp_path: Path, monkeypatch:
         channels=CHANNELS,
         classes=("one", "two"),
     )
-    monkeypatch.setattr("trainer.evaluate.leaks._SAMPLE", 60)
+    monkeypatch.setattr("trainer.evaluate.leaks.SAMPLE", 60)
+    monkeypatch.setattr("trainer.fits.creeping.SAMPLE", 60)
     split, _, resampled = split_of(made)
     found = check(made, split, ("cnn-realistic", 0.8), resampled, 0)
     assert found.elapsed_time_alone.value < 0.8

@@ -14,8 +14,9 @@ import pytest
 
 from contracts.errors import DatasetError, MissingError, SchemaMismatchError
 from contracts.features.schema import FeatureSchema
-from trainer.corpus.dataset import Dataset, load_summary, load_tensor, load_tensor_lazy, open_dataset
-from trainer.corpus.describe import describe
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.describe import describe
+from trainer.dataset.open import load_summary, load_tensor, load_tensor_lazy, open_dataset
 from trainer.split import make_split, recipe_named
 
 

@@ -20,8 +20,8 @@ from contracts.telemetry.zstd import compress
 from edge.extract import Extractor
 from tests.defects import _shorten
 from tests.recordings import ONE, edit_manifest, expand
-from trainer.corpus.cut import Input, extract_episode
-from trainer.corpus.examine import examine
+from trainer.extraction.one_shard import Input, extract_episode
+from trainer.sweep.examine import examine
 
 SCHEMA = feature_schema()
 EXTRACTOR = Extractor(SCHEMA)

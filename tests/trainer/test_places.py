@@ -9,9 +9,10 @@ import pytest
 
 from contracts.errors import MissingError
 from tests.trainer.sets import motion_set
-from trainer.corpus.dataset import Dataset, open_dataset
-from trainer.fits import Fits, load_fits, open_fitted, relative, save_fits
-from trainer.jobs import split_path
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.open import open_dataset
+from trainer.fits.job import split_path
+from trainer.fits.record import Fits, load_fits, open_fitted, relative, save_fits
 from trainer.split import make_split, recipe_named, save_split
 
 

@@ -11,7 +11,7 @@ from contracts.features.schema import FeatureSchema
 from tests.bench.store import make_store
 from tests.sweeping import run
 from tests.trainer.conftest import extracted
-from trainer.corpus.catalogue import read_index
+from trainer.sweep.catalogue import read_index
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from edge import scores
-from trainer.corpus.samples import Samples
+from trainer.dataset.samples import Samples
 from trainer.evaluate.breakdown import by_group, by_purity, per_class
 from trainer.evaluate.paired import Duels, holm, two_sided
 from trainer.evaluate.resampled import Resampled

@@ -12,15 +12,15 @@ from contracts.errors import ConfigError
 from tests.trainer.sets import motion_set, sides
 from tests.trainer.test_fit import weights_of
 from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, architecture_named
-from trainer.checkpoint import read_stamp
-from trainer.corpus.dataset import Dataset
-from trainer.engine import engine
-from trainer.experiment import fit_models, split_all
-from trainer.fits import Fits
-from trainer.fitting import checkpoint_of
-from trainer.plan import FitPlan, Search
+from trainer.dataset.dataset import Dataset
+from trainer.fits.checkpoint import read_stamp
+from trainer.fits.fit_one import checkpoint_of
+from trainer.fits.plan import FitPlan, Search
+from trainer.fits.record import Fits
+from trainer.fits.stage import fit_models, split_all
+from trainer.fits.study import Tuned
 from trainer.split import recipe_named
-from trainer.tune import Tuned
+from trainer.workers.start import engine
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module", autouse=True)
 def short() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trainer.fit.loop.EPOCHS_QUICK", 2)
+        patch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 2)
         patch.setattr("trainer.architectures.gbt.ROUNDS_QUICK", 12)
         patch.setattr("trainer.architectures.gbt.SEGMENT", 5)
         yield

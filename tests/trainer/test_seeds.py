@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.sets import motion_set, sides
 from trainer.architectures import ARCHITECTURES, Architecture, FitSettings
-from trainer.corpus.dataset import Dataset
+from trainer.dataset.dataset import Dataset
 from trainer.seeds import as_int32, derived
 
 LARGEST = 2**32 - 1
@@ -35,6 +35,6 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 def test_every_architecture_takes_the_largest_seed(
     architecture: Architecture, motion: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trainer.fit.loop.EPOCHS_QUICK", 2)
+    monkeypatch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 2)
     train, validation = sides(motion, architecture)
     assert architecture.fit(train, validation, FitSettings(seed=LARGEST, quick=True)).model is not None

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from contracts.errors import ConfigError, DatasetError
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.vocabulary import PHASES
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.samples import Samples
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.samples import Samples
 from trainer.split import RECIPES, load_split, make_split, recipe_named, save_split
-from trainer.split.base import CannotError
 from trainer.split.episodes import EpisodeFacts
 from trainer.split.held_out_time import HeldOutTime, _moment, _text
+from trainer.split.recipe import CannotError
 
 
 class Changed(Dataset):

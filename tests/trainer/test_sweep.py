@@ -17,12 +17,13 @@ from contracts.files import locked
 from tests.defects import DEFECTS
 from tests.recordings import CORPUS, ONE, edit_lines, rename
 from tests.sweeping import codes, run
-from trainer.corpus import examine as lens
-from trainer.corpus.catalogue import read_index, write_index
-from trainer.corpus.examine import examine
-from trainer.corpus.explain import in_words
-from trainer.corpus.finding import VALIDATOR_VERSION, Finding, lost
-from trainer.corpus.reasons import KINDS, page
+from trainer.sweep import examine as lens
+from trainer.sweep.catalogue import read_index, write_index
+from trainer.sweep.examine import examine
+from trainer.sweep.explain import in_words
+from trainer.sweep.finding import Finding, lost
+from trainer.sweep.reasons import KINDS, page
+from trainer.versions import VALIDATOR_VERSION
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,10 +14,10 @@ import pytest
 from tests.defects import DEFECTS
 from tests.recordings import ONE
 from tests.sweeping import codes, many, run
-from trainer.corpus import examine as lens
-from trainer.corpus import sweep as module
-from trainer.corpus.catalogue import is_complete, read_index
-from trainer.corpus.finding import Finding, fingerprint
+from trainer.sweep import examine as lens
+from trainer.sweep import sweep as module
+from trainer.sweep.catalogue import is_complete, read_index
+from trainer.sweep.finding import Finding, fingerprint
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,9 +28,9 @@ def test_sweep_says_which_episode_took_its_worker_down(store: Path, tmp_path: Pa
     script.write_text(
         "import os, sys\n"
         "from pathlib import Path\n"
-        "from trainer.corpus import examine as lens\n"
-        "from trainer.corpus.sweep import Sweep, sweep\n"
-        "from trainer.engine import engine\n"
+        "from trainer.sweep import examine as lens\n"
+        "from trainer.sweep.sweep import Sweep, sweep\n"
+        "from trainer.workers.start import engine\n"
         "whole = lens._examined\n"
         "def deadly(folder, mark):\n"
         f"    if folder.name == {ONE.name!r}:\n"

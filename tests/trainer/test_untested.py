@@ -16,16 +16,16 @@ from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES
 from tests.bundles import make_bundle
 from tests.trainer.sets import motion_set
-from trainer import tune
-from trainer.architectures.base import Cost
+from trainer.architectures.architecture import Cost
 from trainer.bundle.diff import differ, in_words
 from trainer.bundle.held_out import MEMBER, HeldOut
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.side import Side
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.side import Side
 from trainer.evaluate import answers
 from trainer.evaluate.answers import answers_of
-from trainer.jobs import Job, split_path
-from trainer.plan import Search
+from trainer.fits import study
+from trainer.fits.job import Job, split_path
+from trainer.fits.plan import Search
 from trainer.split import Split, make_split, recipe_named, save_split
 
 
@@ -79,10 +79,10 @@ def test_a_trial_that_gives_no_numbers_is_never_the_best(
         model, fault = Silent(at_once=True), None
 
     pytest.importorskip("optuna")
-    monkeypatch.setattr(tune, "fit", lambda *_: Fitted())
+    monkeypatch.setattr(study, "fit", lambda *_: Fitted())
     search = Search(trials=1, max_bytes=10, max_operations=10)
     with pytest.raises(ConfigError, match=r"tuning gbt-oracle: none of 1 settings within 10 bytes"):
-        tune.run_study(job, search, motion.path, tmp_path)
+        study.run_study(job, search, motion.path, tmp_path)
 
 
 def bundle_with(counts: dict[str, tuple[int, ...]], folder: Path, schema: FeatureSchema, key: Path) -> Bundle:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contracts.errors import ConfigError
-from trainer.architectures.base import Architecture, FitSettings, Model
+from trainer.architectures.architecture import Architecture, FitSettings, Model
 from trainer.architectures.cnn import Cnn
 from trainer.architectures.gbt import Gbt
 from trainer.architectures.gru import Gru

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import DatasetError, MissingError
 from contracts.files import read_file, write_file
-from trainer.architectures.base import (
+from trainer.architectures.architecture import (
     Architecture,
     Cost,
     FitSettings,
@@ -25,9 +25,9 @@ from trainer.architectures.base import (
     Settings,
     require_learnable,
 )
-from trainer.corpus.lazy import LazyWindows
-from trainer.corpus.side import Side
-from trainer.fit.curves import Curves
+from trainer.architectures.curves import Curves
+from trainer.dataset.batches import LazyWindows
+from trainer.dataset.side import Side
 
 THREADS, MANY_THREADS, MANY_WINDOWS = 1, 4, 20_000
 """Sums over threads round by their number, so it goes by the data and not by the machine: the same seed shall give the

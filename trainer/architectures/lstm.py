@@ -6,7 +6,7 @@ from typing import final
 
 import keras
 
-from trainer.architectures.base import Settings
+from trainer.architectures.architecture import Settings
 from trainer.architectures.inputs import Normal
 from trainer.architectures.net import TENSOR_KNOBS, Net
 from trainer.architectures.recurrent import recurrent_net

@@ -6,7 +6,7 @@ from typing import final
 
 import keras
 
-from trainer.architectures.base import Knob, Settings
+from trainer.architectures.architecture import Knob, Settings
 from trainer.architectures.inputs import Normal, Standardise, decided
 from trainer.architectures.net import DECAY, RATE, Net
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError
-from trainer.architectures.base import (
+from trainer.architectures.architecture import (
     Architecture,
     Cost,
     FitSettings,
@@ -28,9 +28,9 @@ from trainer.architectures.base import (
     require_learnable,
 )
 from trainer.architectures.inputs import Normal, Standardise
-from trainer.architectures.seeds import seeded
-from trainer.corpus.side import Side
-from trainer.fit.loop import Loop, fit_net, precision
+from trainer.architectures.training.loop import Loop, fit_net, precision
+from trainer.architectures.training.seeded import seeded
+from trainer.dataset.side import Side
 
 RATE = Knob(name="rate", default=2e-3, low=2e-4, high=1e-2, log=True)
 DECAY = Knob(name="decay", default=1e-3, low=1e-5, high=1e-1, log=True)

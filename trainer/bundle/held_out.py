@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import BundleError
 from edge import scores
-from trainer.corpus.samples import Samples
+from trainer.dataset.samples import Samples
 
 MEMBER = "held-out.json"
 

@@ -9,14 +9,14 @@ import msgspec
 
 from edge.scores import agreement, choices
 from trainer.bundle.held_out import HeldOut
+from trainer.bundle.index import Entry, Index, RuntimeFigures
 from trainer.bundle.pack import Label, pack
+from trainer.bundle.scorecard import score
 from trainer.compile.prove import Proven
-from trainer.corpus.samples import Samples
+from trainer.dataset.samples import Samples
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.record import RecipeRecord
 from trainer.evaluate.resampled import Resampled
-from trainer.evaluate.scorecard import score
-from trainer.index import Entry, Index, RuntimeFigures
 
 BUNDLES = "bundles"
 

@@ -13,9 +13,9 @@ from contracts.features.schema import FeatureSchema
 from contracts.files import write_file
 from contracts.shell.cli import print_json
 from contracts.shell.paths import shown, signing_key_path, trust_folder
-from trainer.commands.fitting import add_fit, fit_plan, prepared
+from trainer.commands.fit_options import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
-from trainer.plan import FitPlan, require_fit, require_views
+from trainer.fits.plan import FitPlan, require_fit, require_views
 
 
 def add(commands: Commands) -> None:
@@ -62,8 +62,8 @@ def _build(options: argparse.Namespace) -> int:
         key = _own_key()
     from trainer.build import build
     from trainer.plan import BuildPlan
-    from trainer.progress import say
-    from trainer.table import leaderboard
+    from trainer.report.tables import leaderboard
+    from trainer.workers.progress import say
 
     plan = BuildPlan(
         source=placed(options, options.source),
@@ -90,9 +90,10 @@ def _looked_at(options: argparse.Namespace, fit: FitPlan) -> FeatureSchema | Non
 
     Raises `MissingError`, `ConfigError`, `DatasetError`, `SchemaMismatchError`.
     """
-    from trainer.corpus.dataset import MANIFEST, open_dataset
-    from trainer.corpus.legacy import is_legacy
-    from trainer.corpus.sweep import require_episodes
+    from trainer.dataset.folder import MANIFEST
+    from trainer.dataset.npz import is_legacy
+    from trainer.dataset.open import open_dataset
+    from trainer.sweep.sweep import require_episodes
 
     if (options.source / MANIFEST).exists() or is_legacy(options.source):
         schema = schema_of(options) if options.channels else None

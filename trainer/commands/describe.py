@@ -26,8 +26,9 @@ def add(commands: Commands) -> None:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from trainer.corpus.dataset import MANIFEST, open_dataset, read_dataset_manifest
-    from trainer.corpus.describe import describe
+    from trainer.dataset.describe import describe
+    from trainer.dataset.folder import MANIFEST, read_dataset_manifest
+    from trainer.dataset.open import open_dataset
 
     dataset = open_dataset(options.dataset)
     description = describe(dataset)

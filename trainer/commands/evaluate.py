@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contracts.files import locked
 from contracts.shell.cli import print_json
-from trainer.commands.fitting import prepared
+from trainer.commands.fit_options import prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
 
 
@@ -28,15 +28,15 @@ def add(commands: Commands) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from trainer.engine import engine
-    from trainer.fits import load_fits
+    from trainer.fits.record import load_fits
+    from trainer.workers.start import engine
 
     out = placed(options, options.out)
     fits = load_fits(out)
     prepared()
     from trainer.evaluate.evaluation import evaluate
-    from trainer.evaluate.stored import EVALUATION
-    from trainer.table import print_evaluation
+    from trainer.evaluate.files import EVALUATION
+    from trainer.report.tables import print_evaluation
 
     with locked(out / ".lock"), engine(workers_of(options), options.cluster) as made:
         evaluation = evaluate(fits, out, made)

@@ -27,9 +27,9 @@ def add(commands: Commands) -> None:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    from trainer.corpus.catalogue import ACROSS, read_index, with_reason
-    from trainer.corpus.examine import examine
-    from trainer.corpus.explain import in_words
+    from trainer.sweep.catalogue import ACROSS, read_index, with_reason
+    from trainer.sweep.examine import examine
+    from trainer.sweep.explain import in_words
 
     folder: Path = options.episode.absolute()
     if not folder.is_dir():

@@ -36,8 +36,8 @@ def _megabytes(text: str) -> int:
 
 
 def _extract(options: argparse.Namespace) -> int:
-    from trainer.corpus.extract import Extraction, extract_store
-    from trainer.engine import engine
+    from trainer.extraction.extract import Extraction, extract_store
+    from trainer.workers.start import engine
 
     plan = Extraction(
         store=placed(options, options.store),

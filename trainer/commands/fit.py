@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from contracts.files import locked
-from trainer.commands.fitting import add_fit, fit_plan, prepared
+from trainer.commands.fit_options import add_fit, fit_plan, prepared
 from trainer.commands.options import Commands, add_engine, placed, workers_of
-from trainer.plan import require_fit
+from trainer.fits.plan import require_fit
 
 
 def add(commands: Commands) -> None:
@@ -31,13 +31,13 @@ def add(commands: Commands) -> None:
 
 def _fit(options: argparse.Namespace) -> int:
     plan = fit_plan(options, placed(options, options.out))
-    from trainer.corpus.dataset import open_dataset
-    from trainer.engine import engine
+    from trainer.dataset.open import open_dataset
+    from trainer.workers.start import engine
 
     dataset = open_dataset(placed(options, options.dataset))
     require_fit(dataset, plan)
     prepared()
-    from trainer.experiment import fit_models, split_all
+    from trainer.fits.stage import fit_models, split_all
 
     with locked(plan.out / ".lock"), engine(workers_of(options), options.cluster) as made:
         fits = fit_models(dataset, split_all(dataset, plan), plan, made)

@@ -14,7 +14,7 @@ from contracts.features.channels import read_channels
 from contracts.features.schema import FeatureSchema, feature_schema
 from contracts.shell.cli import Parser
 from contracts.shell.paths import default_trust, shown, trust_folder
-from trainer.cluster import address
+from trainer.workers.cluster import address
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 

@@ -45,9 +45,9 @@ def _seconds(text: str) -> int:
 
 
 def _split(options: argparse.Namespace) -> int:
-    from trainer.corpus.dataset import open_dataset
+    from trainer.dataset.open import open_dataset
+    from trainer.report.tables import print_split
     from trainer.split import make_split, recipe_named, save_split
-    from trainer.table import print_split
 
     recipe = recipe_named(options.recipe, options.embargo)
     dataset = open_dataset(options.dataset)

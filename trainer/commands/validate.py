@@ -28,10 +28,10 @@ def add(commands: Commands) -> None:
 
 
 def _validate(options: argparse.Namespace) -> int:
-    from trainer.corpus.explain import print_census
-    from trainer.corpus.sweep import Sweep, sweep
-    from trainer.engine import engine
-    from trainer.progress import say
+    from trainer.sweep.explain import print_census
+    from trainer.sweep.sweep import Sweep, sweep
+    from trainer.workers.progress import say
+    from trainer.workers.start import engine
 
     out = options.out or options.store / "index.parquet"
     plan = Sweep(store=placed(options, options.store), out=out, full=options.full)

@@ -13,12 +13,12 @@ import numpy as np
 from contracts.bundle.archive import Artifact
 from trainer.architectures import Model
 from trainer.architectures.gbt import GbtModel
-from trainer.compile.base import Candidate
+from trainer.compile.candidate import Candidate
 from trainer.compile.convert import Converted, convert
-from trainer.compile.pruned import forests
-from trainer.compile.trees import CHECKPOINT, MACHINES, compiler_for, tree_artifacts
-from trainer.corpus.side import PART
-from trainer.jobs import Job
+from trainer.compile.forests import CHECKPOINT, MACHINES, compiler_for, tree_artifacts
+from trainer.compile.smaller_forests import forests
+from trainer.dataset.side import PART
+from trainer.fits.job import Job
 
 
 def candidates_of(

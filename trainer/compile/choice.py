@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from trainer.compile.base import Candidate
+from trainer.compile.candidate import Candidate
 from trainer.compile.measure import Run
 from trainer.compile.record import Judged, Tried
 

@@ -15,7 +15,7 @@ import msgspec
 
 from contracts.errors import PhasewatchError, WorkError
 from contracts.files import write_file
-from trainer.compile.base import Facts
+from trainer.compile.candidate import Facts
 from trainer.compile.child import run_child
 
 LIMIT_S = 600
@@ -112,7 +112,7 @@ def _forest(task: Task, source: Path) -> Converted:
     import treelite
     import xgboost as xgb
 
-    from trainer.compile.trees import CHECKPOINT, compile_forest
+    from trainer.compile.forests import CHECKPOINT, compile_forest
 
     if source.name == CHECKPOINT:
         forest = treelite.Model.deserialize(str(source))
@@ -123,7 +123,7 @@ def _forest(task: Task, source: Path) -> Converted:
 
 
 def _net(task: Task, form: str, source: Path) -> Converted:
-    from trainer.tensorflow import prepare
+    from trainer.workers.tensorflow_ready import prepare
 
     prepare()
     from trainer.architectures import architecture_named

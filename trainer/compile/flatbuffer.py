@@ -7,7 +7,7 @@ from typing import Any
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from trainer.compile.base import Facts
+from trainer.compile.candidate import Facts
 
 _NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
 _NUMBERS = (

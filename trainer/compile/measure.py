@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from contracts.bundle.archive import Artifact
 from contracts.errors import ParityError
 from edge.runtimes.tflite import installed_interpreters
-from trainer.compile.base import Candidate
+from trainer.compile.candidate import Candidate
 from trainer.compile.child import run_child
 from trainer.compile.probe import Job, Report
 

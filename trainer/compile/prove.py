@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import platform
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,26 +15,21 @@ from numpy.typing import NDArray
 from contracts.bundle.scorecard import Reference
 from contracts.errors import PhasewatchError
 from edge import scores
-from trainer import work
 from trainer.architectures import Model, architecture_named
 from trainer.compile.bars import EXACT
-from trainer.compile.base import Candidate
+from trainer.compile.candidate import Candidate
 from trainer.compile.candidates import candidates_of, for_other_machines
 from trainer.compile.choice import Trial, chosen, verdicts
 from trainer.compile.gate import Ground
 from trainer.compile.measure import Run, run_candidate
-from trainer.compile.record import Compilation, Compilations, save_compilations
+from trainer.compile.record import Compilation
 from trainer.compile.reference import golden_rows, reference
-from trainer.compile.trees import compilers_each
-from trainer.corpus.dataset import open_dataset
-from trainer.corpus.side import side_of
-from trainer.engine import Engine
+from trainer.dataset.open import open_dataset
+from trainer.dataset.side import side_of
 from trainer.evaluate.calibration import chosen_threshold, fitted_temperature
 from trainer.evaluate.resampled import Resampled
-from trainer.fits import Fits
-from trainer.fitting import checkpoint_of, model_of
-from trainer.jobs import Job, split_path
-from trainer.progress import say
+from trainer.fits.fit_one import checkpoint_of, model_of
+from trainer.fits.job import Job, split_path
 from trainer.split import load_split
 
 PROBED = 1000
@@ -74,31 +68,6 @@ class Outcome:
 
     compilation: Compilation
     proven: Proven | None
-
-
-def prove_all(
-    fits: Fits, recipe: str, dataset: Path, out: Path, engine: Engine, *, allow_float: bool
-) -> tuple[list[Proven], Compilations]:
-    """All models of which a candidate may ship, and what `candidates.json` now holds."""
-    jobs = fits.wanted(recipe)
-    compilers = compilers_each(engine.width, sum(job.architecture == "gbt" for job in jobs))
-    prove = work.prove(dataset, out, allow_float, compilers)
-    outcomes = work.run_all("compile and prove", prove, jobs, engine, _in_words)
-    found = Compilations(
-        fits=fits.digest,
-        machine=platform.machine(),
-        models=tuple(outcomes[job.name].compilation for job in jobs),
-    )
-    save_compilations(found, out)
-    for one in found.models:
-        for line in (*([f"is refused: {one.refused}"] if one.refused else []), *one.notes):
-            say(f"{one.title} {line}")
-    return [proven for job in jobs if (proven := outcomes[job.name].proven) is not None], found
-
-
-def _in_words(outcome: Outcome) -> str:
-    one = outcome.proven
-    return "refused" if one is None else f"{one.candidate.form}, {one.candidate.size / 1000:.0f} kB"
 
 
 def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: int = 1) -> Outcome:

@@ -9,7 +9,7 @@ import msgspec
 from contracts.errors import DatasetError
 from contracts.events.payloads import Interval
 from contracts.files import read_file, write_file
-from trainer.compile.base import Facts
+from trainer.compile.candidate import Facts
 
 CANDIDATES = "candidates.json"
 

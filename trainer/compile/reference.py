@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.bundle.scorecard import Reference
-from trainer.architectures.base import Model, log_loss
-from trainer.corpus.side import Side
+from trainer.architectures.architecture import Model, log_loss
+from trainer.dataset.side import Side
 
 GOLDEN_PER_CLASS = 2
 _WINDOWS = 2000

@@ -15,7 +15,7 @@ from contracts.events.payloads import Interval
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.vocabulary import CLEAN, INFECTED
 from edge.alarm import Alarm
-from trainer.corpus.samples import Samples
+from trainer.dataset.samples import Samples
 from trainer.evaluate.record import Alarms, Detection
 from trainer.evaluate.resampled import Floats, Resampled
 

@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from contracts.errors import DivergedError
 from edge import scores
 from trainer.architectures import architecture_named
-from trainer.architectures.base import Cost, Model
-from trainer.checkpoint import read_curves
-from trainer.corpus.dataset import open_dataset
-from trainer.corpus.side import Side, side_of
+from trainer.architectures.architecture import Cost, Model
+from trainer.architectures.curves import Curves
+from trainer.dataset.open import open_dataset
+from trainer.dataset.side import Side, side_of
 from trainer.evaluate.record import ChannelWorth
-from trainer.fit.curves import Curves
-from trainer.fitting import checkpoint_of, model_of, stamp_of
-from trainer.jobs import FULL, Job, split_path
+from trainer.fits.checkpoint import read_curves
+from trainer.fits.fit_one import checkpoint_of, model_of, stamp_of
+from trainer.fits.job import FULL, Job, split_path
 from trainer.split import load_split
 
 Probabilities = NDArray[np.float32]

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from edge.scores import calibrated
-from trainer.architectures.base import log_loss
+from trainer.architectures.architecture import log_loss
 from trainer.evaluate.record import Abstention, Calibration
 
 Probabilities = NDArray[np.float32]

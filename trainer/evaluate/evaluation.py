@@ -11,25 +11,26 @@ from numpy.typing import NDArray
 
 from contracts.events.payloads import Interval
 from edge import scores
-from trainer import work
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.samples import Samples
-from trainer.engine import Engine
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.samples import Samples
 from trainer.evaluate import leaks
 from trainer.evaluate.alarms import alarms, detection, speaks_of_infection
 from trainer.evaluate.answers import Answers, Probabilities
 from trainer.evaluate.breakdown import by_group, by_purity, per_class
 from trainer.evaluate.calibration import abstention, calibration, chosen_threshold, fitted_temperature
+from trainer.evaluate.files import save_evaluation
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.predictions import save_predictions
 from trainer.evaluate.record import Evaluation, ModelRecord, RecipeRecord, Worth
 from trainer.evaluate.resampled import Resampled
-from trainer.evaluate.stored import save_evaluation
-from trainer.fits import WITHOUT, Fits, open_fitted
-from trainer.jobs import STEADY, Job
-from trainer.progress import say
+from trainer.evaluate.worker import answer
+from trainer.fits.job import STEADY, Job
+from trainer.fits.record import WITHOUT, Fits, open_fitted
 from trainer.split import Split
 from trainer.versions import EVALUATION, code_digest, library_versions
+from trainer.workers.engine import Engine
+from trainer.workers.progress import say
+from trainer.workers.run import run_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +62,8 @@ def evaluate(fits: Fits, out: Path, engine: Engine) -> Evaluation:
     another, `StorageError`, `WorkError`.
     """
     dataset, splits = open_fitted(fits, out)
-    asked = work.answer(fits.seeds[0], dataset.path, out)
-    answers = work.run_all("evaluate", asked, fits.jobs, engine, lambda _: "")
+    asked = answer(fits.seeds[0], dataset.path, out)
+    answers = run_all("evaluate", asked, fits.jobs, engine, lambda _: "")
     ids = dataset.load_ids()
     recipes = [_of_recipe(fits, recipe, dataset, ids, splits[recipe], answers, out) for recipe in fits.recipes]
     evaluation = Evaluation(

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from contracts.files import writing
-from trainer.corpus.dataset import Dataset
-from trainer.corpus.samples import IDS, Samples
+from trainer.dataset.dataset import Dataset
+from trainer.dataset.samples import IDS, Samples
 
 
 def save_predictions(path: Path, test: Samples, probabilities: NDArray[np.float32], dataset: Dataset) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.files import write_file
-from trainer.corpus.describe import DRIFTED, STABLE, Description
+from trainer.dataset.describe import DRIFTED, STABLE, Description
 from trainer.report.plots import heat_map, quantile_boxes, stacked_bars
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import get_args
 
 from contracts.errors import ConfigError
-from trainer.split.base import Recipe, make_split
 from trainer.split.held_out_host import HeldOutHost
 from trainer.split.held_out_sample import HeldOutSample
 from trainer.split.held_out_time import HeldOutTime
+from trainer.split.recipe import Recipe, make_split
 from trainer.split.saved import RecipeName, Split, load_split, save_split
 
 RECIPES: tuple[RecipeName, ...] = get_args(RecipeName)

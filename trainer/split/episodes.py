@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from contracts.errors import DatasetError
-from trainer.corpus.dataset import Dataset
+from trainer.dataset.dataset import Dataset
 
 
 @dataclass(frozen=True)

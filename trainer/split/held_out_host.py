@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import final
 
-from trainer.split.base import CannotError, Cut, Episodes, Recipe
+from trainer.split.recipe import CannotError, Cut, Episodes, Recipe
 from trainer.split.saved import RecipeName
 
 MANY = 6

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import final
 
-from trainer.split.base import CannotError, Cut, Episodes, Recipe
 from trainer.split.episodes import EpisodeFacts
+from trainer.split.recipe import CannotError, Cut, Episodes, Recipe
 from trainer.split.saved import RecipeName
 
 

@@ -12,7 +12,7 @@ import re
 from typing import final
 
 from contracts.features.schema import SECOND
-from trainer.split.base import CannotError, Cut, Episodes, Recipe
+from trainer.split.recipe import CannotError, Cut, Episodes, Recipe
 from trainer.split.saved import RecipeName
 
 SHARE = 0.25

@@ -1,0 +1,132 @@
+"""The loop that the five nets share: AdamW with warm-up and cosine decay, class weights, clipped gradients, stopping
+by the validation side's macro F1, the best weights kept. Keras does it; what is ours is that it can be resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from contracts.errors import DivergedError
+from trainer.architectures.curves import Curves
+from trainer.architectures.training.batches import Batches, batch_size
+from trainer.architectures.training.guard import Guard
+from trainer.architectures.training.state import Keeper
+from trainer.dataset.side import Side
+
+EPOCHS, EPOCHS_QUICK = 120, 40
+_WATCHED = "val_f1_less_loss"
+STEPS_PER_EPOCH = 15
+"""On average at least so many: a set of thirty windows needs more epochs than one of thirty thousand."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loop:
+    """How to fit. rate: the peak learning rate; decay: of weights; keep, progress: as in `FitSettings`."""
+
+    seed: int
+    quick: bool
+    rate: float
+    decay: float
+    keep: Path | None
+    progress: Callable[[int, int, str], None]
+
+    def epochs(self, batches: int) -> int:
+        """At most so many."""
+        wanted = EPOCHS_QUICK if self.quick else EPOCHS
+        return max(wanted, math.ceil(STEPS_PER_EPOCH * wanted / batches))
+
+
+def has_gpu() -> bool:
+    """Whether TensorFlow sees one."""
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+@contextlib.contextmanager
+def precision() -> Iterator[None]:
+    """Layers made inside compute in half precision where there is a GPU; weights and decisions stay float32."""
+    before = keras.mixed_precision.dtype_policy()
+    if has_gpu():
+        keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+
+
+class _TieBreak(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Of epochs with the same macro F1 the one with the least loss is the best: on a small validation side many have
+    the same. Comes before the stopper among callbacks."""
+
+    def on_epoch_end(self, _epoch: int, logs: dict[str, float]) -> None:
+        logs[_WATCHED] = logs["val_f1_score"] - 1e-4 * min(logs["val_loss"], 10.0)
+
+
+class _Told(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Tells how it goes."""
+
+    def __init__(self, epochs: int, progress: Callable[[int, int, str], None]) -> None:
+        super().__init__()
+        self._epochs, self._progress = epochs, progress
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
+        self._progress(epoch + 1, self._epochs, f"validation macro F1 {logs['val_f1_score']:.3f}")
+
+
+def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tuple[Curves, DivergedError | None]:
+    """Fit a net in place; it ends with the weights of the best epoch, also when the loss became no number.
+
+    Raises `StorageError` if its state cannot be kept.
+    """
+    batches, epochs = compiled(net, train, loop)
+    held = Batches(validation, 512, loop.seed, np.ones(len(train.classes), np.float32))
+    stopper = keras.callbacks.EarlyStopping(
+        monitor=_WATCHED, mode="max", patience=max(10, epochs // 4), restore_best_weights=True
+    )
+    keeper = Keeper(net, stopper, loop.keep)
+    first = keeper.restored()
+    guard = Guard(batches)
+    fault = None
+    try:
+        if first < epochs and keeper.waited < stopper.patience:
+            net.fit(
+                batches.epochs(first, epochs),
+                steps_per_epoch=len(batches),
+                initial_epoch=first,
+                epochs=epochs,
+                validation_data=held.in_order(),
+                callbacks=[_TieBreak(), stopper, guard, keeper, _Told(epochs, loop.progress)],
+                shuffle=False,
+                verbose=0,
+            )
+    except DivergedError as error:
+        fault = error
+    curves = keeper.curves()
+    if keeper.best_weights is not None:
+        net.set_weights(keeper.best_weights)
+    keeper.forget()
+    return curves, fault
+
+
+def compiled(net: keras.Model, train: Side, loop: Loop) -> tuple[Batches, int]:
+    """Make a net ready: the batches it will see, and for how many epochs at most."""
+    batches = Batches(train, batch_size(len(train)), loop.seed, train.class_weights)
+    epochs = loop.epochs(len(batches))
+    steps = epochs * len(batches)
+    warm_up = max(1, steps // 20)
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, decay_steps=max(1, steps - warm_up), warmup_target=loop.rate, warmup_steps=warm_up
+    )
+    net.compile(
+        optimizer=keras.optimizers.AdamW(rate, weight_decay=loop.decay, clipnorm=1.0),
+        loss=keras.losses.CategoricalCrossentropy(),
+        metrics=[keras.metrics.F1Score(average="macro")],
+    )
+    return batches, epochs
