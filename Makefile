@@ -32,7 +32,7 @@ MOSQUITTO ?=
 PYTEST_ARGS ?=
 JOBS ?= auto
 
-.PHONY: help setup demo test test-arm64 arm64 test-pythons pythons lint bench system schemas lock clean
+.PHONY: help setup demo test test-arm64 arm64 test-pythons pythons lint bench release-check system schemas lock clean
 
 help: ## this list
 	@echo "make TARGET; the targets are:"
@@ -83,6 +83,9 @@ bench: $(READY) ## ratios against named peers, in one run
 
 system: ## what only the system's package manager has, for the tests: mosquitto, chromium, a compiler for a Pi
 	@sh tests/install-system-tools.sh
+
+release-check: $(READY) ## before a release: version and changelog agree; sdist and wheel build, and install in clean environments
+	$(BIN)/python -m tests.release
 
 schemas: $(READY) ## write docs/events and docs/reasons.md anew from the code
 	$(BIN)/python -m contracts.events.documents docs/events

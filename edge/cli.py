@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 
-from contracts.shell.cli import Parser, run
+from contracts.shell.cli import Parser, Version, run
 from edge.commands import bundles, replay
 
 
@@ -23,6 +23,7 @@ def command_line() -> Parser:
         example="edge install gbt-realistic-86ac36ed4e68.bundle --trust keys\n"
         "  edge replay tests/corpus/lab-q35-2/* --broker mqtt://127.0.0.1 --trust keys",
     )
+    parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     replay.add(commands)
     bundles.add(commands)

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from contracts.shell.cli import Parser, run
+from contracts.shell.cli import Parser, Version, run
 from contracts.text import printable
 from trainer.commands import (
     build,
@@ -38,6 +38,7 @@ def command_line() -> Parser:
         description="From a store of recorded episodes to signed bundles for the edge.",
         example="trainer build tests/corpus --out build/first --quick",
     )
+    parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for verb in VERBS:
         verb.add(commands)

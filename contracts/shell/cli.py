@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from contracts.errors import PhasewatchError
+from contracts.features.schema import feature_schema
 from contracts.shell.streams import guard
 from contracts.text import printable
 
@@ -36,6 +38,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line."""
         self.exit(2, f"{self.prog}: {printable(message)}; see {self.prog} --help\n")
+
+
+class Version(argparse.Action):
+    """`--version`: of the program, and what it speaks."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and the feature schema's hash, and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Looks them up when they are asked for."""
+        version, schema = importlib.metadata.version("phasewatch"), feature_schema().hash
+        print(f"{parser.prog} {version}, feature schema {schema}")
+        parser.exit()
 
 
 def run(program: str, main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None) -> int:

@@ -12,7 +12,7 @@ import msgspec
 from contracts.vocabulary import ThreatModel
 
 FULL, STEADY = "full", "steady"
-"""Variants: all channels of the threat model, and without those that creep or warm up (see evaluate/leaks)."""
+"""Variants: all channels of the threat model, and without those that creep or warm up (see fits/creeping)."""
 KEPT = "kept from an earlier run"
 
 
