@@ -16,7 +16,7 @@ from contracts.features.schema import FeatureSchema, feature_schema
 from contracts.files import locked
 from contracts.telemetry.episode import Episode, read_episode
 from tests.brokers import free_port, mosquitto_on
-from tests.recordings import CORPUS, ONE, copy_of
+from tests.recordings import ONE, copy_of, few
 
 TESTS = Path(__file__).parent
 
@@ -25,6 +25,7 @@ TESTS = Path(__file__).parent
 class Build:
     """A finished `trainer build`."""
 
+    store: Path
     out: Path
     key: Path
     output: str
@@ -39,17 +40,17 @@ class Build:
         return load_trusted_keys(self.key.parent)
 
 
-def run_build(out: Path, key: Path, *options: str, env: Mapping[str, str] | None = None) -> Build:
-    """`trainer build` on the bundled recordings, as a user would run it.
+def run_build(store: Path, out: Path, key: Path, *options: str, env: Mapping[str, str] | None = None) -> Build:
+    """`trainer build` on real recordings, as a user would run it.
 
     Every model ships, whatever its weights, which are others on another processor: a net of which no small form passes
     in float32, and of a forest the one that was fitted.
     """
-    command = [sys.executable, "-m", "trainer.cli", "build", str(CORPUS), "--out", str(out), "--key", str(key)]
+    command = [sys.executable, "-m", "trainer.cli", "build", str(store), "--out", str(out), "--key", str(key)]
     command += ["--quick", "--allow-float", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **(env or {})})
     assert done.returncode == 0, done.stderr
-    return Build(out, key, done.stdout + done.stderr)
+    return Build(store, out, key, done.stdout + done.stderr)
 
 
 @pytest.fixture(scope="session")
@@ -88,11 +89,11 @@ def signing_key(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def built(shared: Path, signing_key: Path) -> Build:
     """All twelve models, quickly fitted, built once per run: who comes second waits for it."""
-    out, said = shared / "build" / "out", shared / "build" / "output.txt"
+    store, out, said = shared / "build" / "store", shared / "build" / "out", shared / "build" / "output.txt"
     with locked(shared / "build.lock", wait_s=1200):
         if not said.exists():
-            said.write_text(run_build(out, signing_key).output)
-    return Build(out, signing_key, said.read_text())
+            said.write_text(run_build(few(store), out, signing_key).output)
+    return Build(store, out, signing_key, said.read_text())
 
 
 @pytest.fixture

@@ -91,11 +91,6 @@ def require_installs(archive: Path, version: str, root: Path) -> None:
             )
             if done.returncode or (words == ["--version"] and not done.stdout.startswith(f"edge {version}, ")):
                 raise ReleaseError(f"{archive.name}: edge {' '.join(words)}: {done.stdout}{done.stderr}")
-        done = subprocess.run(
-            [str(python.with_name("trainer")), "--version"], capture_output=True, text=True, check=False
-        )
-        if not done.stdout.startswith(f"trainer {version}, "):
-            raise ReleaseError(f"{archive.name}: trainer --version: {done.stdout}{done.stderr}")
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import BoundError, RowError, TornError
 from contracts.telemetry import lines as module
+from contracts.telemetry import zstd as expansion
 from contracts.telemetry.lines import MAX_LINE, row_batches
 from contracts.telemetry.rows import ROW_TYPES, LabelRow, QmpRow
 from contracts.telemetry.zstd import compress
@@ -34,7 +35,7 @@ def test_rows_are_the_same_however_the_file_is_cut_into_pieces(piece: int, cut: 
     data = QMP[: QMP.rfind(b"\n", 0, cut + 1) + 1]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PIECE", piece)
-        patch.setattr(zstd, "PIECE", piece)
+        patch.setattr(expansion, "PIECE", piece)
         found = read(compress(data), name="qmp.jsonl.zst") if zstd else read(data)
     assert found == [msgspec.json.decode(line, type=QmpRow) for line in data.splitlines()]
 
@@ -113,7 +114,7 @@ def test_a_field_that_is_there_twice_is_named_with_its_line(
     stored, name = (compress(b"".join(lines)), "qmp.jsonl.zst") if zstd else (b"".join(lines), "qmp.jsonl")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PIECE", piece)
-        patch.setattr(zstd, "PIECE", piece)
+        patch.setattr(expansion, "PIECE", piece)
         with pytest.raises(RowError, match=rf"^{name}:{at + 1}: `{field}` twice; expected a row of qmp; record"):
             read(stored, name=name)
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.pythons.found import interpreters_of
 from tests.pythons.userland import OTHER, python_of
-from tests.recordings import CORPUS
+from tests.recordings import few
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "pythons"
@@ -56,9 +56,10 @@ def test_the_other_python_is_debians_own_down_to_the_c_library(python: Path) -> 
 
 def test_demo_runs_on_the_other_python(python: Path, tmp_path: Path) -> None:
     """gbt and cnn fitted, compiled by the machine's compiler, proven, signed; all six events seen after a replay."""
-    said = run(python, "-m", "trainer.demo", "--store", CORPUS, "--out", tmp_path, "--speed", "max")
+    store = few(tmp_path / "store")
+    said = run(python, "-m", "trainer.demo", "--store", store, "--out", tmp_path / "out", "--speed", "max")
     assert "the agent was" in said
-    index = json.loads((tmp_path / "index.json").read_text())
+    index = json.loads((tmp_path / "out" / "index.json").read_text())
     runtimes = {
         entry["architecture"]: {one["runtime"].split()[0] for one in entry["runtimes"]} for entry in index["bundles"]
     }

@@ -12,7 +12,6 @@ import pytest
 
 from tests.brokers import program
 from tests.conftest import Build
-from tests.recordings import CORPUS
 
 pytestmark = pytest.mark.slow
 
@@ -28,8 +27,9 @@ def folder(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("broker", ["amqtt", pytest.param("mosquitto", marks=pytest.mark.system)])
-def test_demo_shows_the_six_kinds_and_ends_with_status_0(folder: Path, broker: str) -> None:
-    command = [sys.executable, "-m", "trainer.demo", "--store", str(CORPUS), "--out", str(folder), "--speed", "max"]
+def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: Path, broker: str) -> None:
+    command = [sys.executable, "-m", "trainer.demo", "--store", str(built.store), "--out", str(folder)]
+    command += ["--speed", "max"]
     if broker == "mosquitto":
         command += ["--mosquitto", str(program("mosquitto"))]
     env = {**os.environ, "NO_COLOR": "1"}

@@ -64,10 +64,17 @@ def test_a_store_and_a_dataset_are_found_under_any_name(capfd: pytest.CaptureFix
         said(capfd)
         assert trainer(["describe", "--json", "--", f"{name}.set"]) == 0
         assert json.loads(said(capfd))["episodes"] == 2
-        assert trainer(["describe", "--", f"{name}.set"]) == 0
-        assert (Path(f"{name}.set") / "description.html").read_bytes().decode()
         assert trainer(["split", "--held-out=lab-q35-1", "--json", "--", f"{name}.set"]) == 2
         assert {path.name for path in Path(folder).iterdir()} == {name, f"{name}.set"}
+
+
+def test_a_page_is_written_under_a_name_that_is_ugly_in_every_way(capfd: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder, working_in(Path(folder)):
+        name = os.fsdecode(b"s3:".join(PIECES[:-3]))
+        copy_of(ONE, Path("store"))
+        assert trainer(["extract", "--workers=1", f"--out={name}", "--", "store"]) == 0
+        assert trainer(["describe", "--", name]) == 0
+        assert (Path(name) / "description.html").read_bytes().decode()
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -79,7 +79,7 @@ def again(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Build:
     folder, cores = tmp_path_factory.mktemp("again"), os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     try:
-        return run_build(folder / "out", built.key, *OPTIONS, env={"PATH": counted(folder)})
+        return run_build(built.store, folder / "out", built.key, *OPTIONS, env={"PATH": counted(folder)})
     finally:
         os.sched_setaffinity(0, cores)
 
@@ -115,7 +115,7 @@ def untimed(report: Path) -> Any:
 def test_build_run_again_keeps_what_is_done_and_packs_the_same_bytes(again: Build) -> None:
     before = {path.name: path.read_bytes() for path in (again.out / "bundles").iterdir()}
     report = untimed(again.out / "report.json")
-    once_more = run_build(again.out, again.key, *OPTIONS)
+    once_more = run_build(again.store, again.out, again.key, *OPTIONS)
     assert "fit: 7 of 7 kept from an earlier run" in once_more.output
     assert "evaluate: kept from an earlier run" in once_more.output
     assert len(before) == 2
@@ -188,7 +188,7 @@ def test_a_smaller_build_replaces_only_its_own_kind_with_no_more_compilers_than_
     (out / "bundles" / "mine.bundle").write_bytes(b"")
     before = {path.name for path in (out / "bundles").iterdir()}
     options = ("--architectures", "gbt", "--threat-models", "oracle", "--workers", "2")
-    run_build(out, built.key, *options, env={"PATH": counted(tmp_path)})
+    run_build(built.store, out, built.key, *options, env={"PATH": counted(tmp_path)})
     assert most_at_once(tmp_path) <= 2
     after = {path.name for path in (out / "bundles").iterdir()}
     assert {name for name in before if not name.startswith("gbt-oracle")} < after

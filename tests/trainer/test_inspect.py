@@ -28,7 +28,7 @@ def test_inspect_shows_a_person_what_a_bundle_is(built: Build) -> None:
         "model          mlp, realistic: 36 channels, summary",
         "classes        clean, armed, infecting, infected_running, dormant",
         "artifact       model.tflite, ",
-        "on 295 windows of 13 episodes",
+        "on 114 windows of 5 episodes",
         "held out       lab-q35-2 (held_out_host)",
         "elapsed time   alone reaches ",
         "never tested   scan-and-dial",
