@@ -57,7 +57,8 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 	@$(BIN)/python -m trainer.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
-test: $(READY) system lint arm64 pythons ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+test: $(READY) system ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-arm64: $(READY) system arm64 ## the edge as a Pi would run it: both Pythons on an emulated Cortex-A72 (part of `make test`)
