@@ -11,16 +11,19 @@ import io
 import re
 import tarfile
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from contracts.bundle.keys import SigningKey, TrustedKeys
+from contracts.decode import decoded
 from contracts.errors import BundleError, DigestError, RevokedKeyError, UnsignedError, UntrustedKeyError
 from contracts.features.schema import FeatureSchema, require_schema
 from contracts.files import read_file, sha256, write_file
 from contracts.types import Count, Name, Sha256
 from contracts.vocabulary import ThreatModel
+
+T = TypeVar("T")
 
 MANIFEST, SIGNATURE = "manifest.json", "signature.json"
 MAX_BUNDLE = 64 << 20
@@ -129,12 +132,8 @@ def read_bundle(
     if head is None:
         raise BundleError(path, f"no {MANIFEST}", expected="a Phasewatch bundle", remedy=_REDO)
     key = _vouched(path, head, files.pop(SIGNATURE, None), trust, allow_unsigned)
-    try:
-        manifest = msgspec.json.decode(head, type=BundleManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(
-            f"{path}:{MANIFEST}", str(error), expected="a bundle manifest of format 1", remedy=_REDO
-        ) from None
+    where = f"{path}:{MANIFEST}"
+    manifest = decoded(head, BundleManifest, where, BundleError, expected="a bundle manifest of format 1", remedy=_REDO)
     for name in sorted(files.keys() ^ manifest.members.keys()):
         found = "is not listed in the manifest" if name in files else "is missing"
         raise BundleError(path, f"member {name} {found}", expected="the members that were signed", remedy=_REDO)
@@ -154,6 +153,14 @@ def read_bundle(
     return Bundle(path=path, manifest=manifest, digest=sha256(head), members=files, key=key)
 
 
+def document(bundle: Bundle, name: str, kind: type[T]) -> T:
+    """A member that is JSON. Raises `BundleError`."""
+    where, wanted, remedy = f"{bundle.path}:{name}", f"a {name}", "build the bundle again"
+    if name not in bundle.members:
+        raise BundleError(where, "missing", expected=wanted, remedy=remedy)
+    return decoded(bundle.members[name], kind, where, BundleError, expected=wanted, remedy=remedy)
+
+
 def _vouched(
     path: Path, head: bytes, signature: bytes | None, trust: TrustedKeys | None, allow_unsigned: bool
 ) -> str | None:
@@ -167,10 +174,8 @@ def _vouched(
             expected="a signature by a trusted key",
             remedy="build it with a key, or run it all the same with --allow-unsigned",
         )
-    try:
-        said = msgspec.json.decode(signature, type=Signature)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise BundleError(f"{path}:{SIGNATURE}", str(error), expected="an Ed25519 signature", remedy=_REDO) from None
+    where = f"{path}:{SIGNATURE}"
+    said = decoded(signature, Signature, where, BundleError, expected="an Ed25519 signature", remedy=_REDO)
     revoked = trust.revoked(said.key) if trust else None
     if revoked is not None:
         raise RevokedKeyError(

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
+from contracts.decode import UNDECODABLE, decoded
 from contracts.errors import RowError
 from contracts.events.payloads import ConfusionData, EpisodeData, MetricsData, PerfData, ProfilesData, WindowData
 from contracts.types import Sha256
@@ -110,17 +111,14 @@ def encode_event(event: Event[Data]) -> bytes:
 
 def decode_event(payload: bytes, where: object = "event") -> Event[Data]:
     """The event in a payload. Raises `RowError`."""
+    remedy, document = "use matching versions on both sides", "a CloudEvents 1.0 document"
+    said = decoded(payload, _Typed, where, RowError, expected=document, remedy=remedy).type
     try:
-        decoder = _decoders[msgspec.json.decode(payload, type=_Typed).type]
-        event: Event[Data] = decoder.decode(payload)
+        event: Event[Data] = _decoders[said].decode(payload)
     except KeyError as error:
-        raise RowError(
-            where, f"type {error}", expected="one of the six events", remedy="use matching versions on both sides"
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RowError(
-            where, str(error), expected="a CloudEvents 1.0 document", remedy="use matching versions on both sides"
-        ) from None
+        raise RowError(where, f"type {error}", expected="one of the six events", remedy=remedy) from None
+    except UNDECODABLE as error:
+        raise RowError(where, str(error), expected=document, remedy=remedy) from None
     return event
 
 

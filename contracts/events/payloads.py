@@ -103,6 +103,12 @@ class Interval(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     low: float | None
     high: float | None
 
+    def shown(self, form: str = ".3f", without: str = "") -> str:
+        """`0.751 [0.682, 0.817]`; without: what is said where there is no interval."""
+        if self.low is None or self.high is None:
+            return f"{self.value:{form}}{without}"
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
+
 
 class Paired(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """This model's macro F1 less the runner-up's (or, for all but the best, less the best's), on the same windows."""

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import ClockError, CountError, LabelError, MissingError, RowError
 from contracts.files import read_file, sha256, write_file
 from contracts.telemetry.lines import REDO, row_batches, stored_bytes
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow, Row
-from contracts.telemetry.twice import key_twice
 from contracts.telemetry.zstd import compress
 from contracts.vocabulary import SOURCES, Source
 
@@ -27,7 +27,6 @@ MAX_SPAN_NS = 31 * 86_400 * _SECOND
 _UNSET_NS = 946_684_800 * _SECOND
 """The year 2000: a clock that shows less was not set yet."""
 
-_manifest_decoder = msgspec.json.Decoder(Manifest)
 _encoder = msgspec.json.Encoder()
 
 
@@ -57,13 +56,7 @@ def read_manifest_and_digest(folder: Path) -> tuple[Manifest, str]:
     """`episode.json`, and the sha256 of the bytes that it was read from. Raises as `read_manifest`."""
     path = folder / "episode.json"
     data = read_file(path, 1 << 20)
-    try:
-        manifest = _manifest_decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RowError(path, str(error), expected="an episode manifest of format 1", remedy=REDO) from None
-    twice = key_twice(data)
-    if twice is not None:
-        raise RowError(path, f"`{twice}` twice", expected="each key once", remedy=REDO)
+    manifest = decoded(data, Manifest, path, RowError, expected="an episode manifest of format 1", remedy=REDO)
     for stem in (*SOURCES, "labels"):
         names = [name for name in manifest.files if name.partition(".")[0] == stem]
         if len(names) > 1:

@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import msgspec
 
+from contracts.decode import UNDECODABLE, key_twice
 from contracts.errors import BoundError, DigestError, RowError
 from contracts.files import read_file, sha256
 from contracts.telemetry.manifest import FileEntry
 from contracts.telemetry.rows import ROW_TYPES, LabelRow
-from contracts.telemetry.twice import key_twice
 from contracts.telemetry.zstd import PIECE, expanded
 
 MAX_LINE = 1 << 16
@@ -22,7 +22,6 @@ REDO = "record the episode again, or leave it out"
 
 _TYPES: tuple[tuple[str, type[msgspec.Struct]], ...] = (*ROW_TYPES.items(), ("labels", LabelRow))
 _decoders: dict[str, msgspec.json.Decoder[Any]] = {stem: msgspec.json.Decoder(row) for stem, row in _TYPES}
-_UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _QUOTE = ord('"')
 
 Counter = Callable[[bytes, int], int]
@@ -122,7 +121,7 @@ def _decode(text: bytes, stem: str, count: Counter) -> list[Any]:
     """
     try:
         rows = list(map(_decoders[stem].decode, io.BytesIO(text)))
-    except _UNDECODABLE:
+    except UNDECODABLE:
         return _decode_each(text, stem)
     return rows if count(text, _QUOTE) == len(rows) * _quotes[stem] else _decode_each(text, stem)
 
@@ -135,7 +134,7 @@ def _decode_each(text: bytes, stem: str) -> list[Any]:
             continue
         try:
             rows.append(decoder.decode(line))
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             raise _LineError(number, str(error)) from None
         if line.count(_QUOTE) != _quotes[stem]:
             twice = key_twice(line)

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import MissingError, TornError
 from contracts.files import locked, read_file, write_file
 from contracts.types import Count, Sha256
@@ -72,15 +73,13 @@ def read_deployment(folder: Path) -> Deployment:
     """What is installed; nothing where nothing ever was. Raises `TornError`, `UnreadableError`."""
     path = folder / STATE
     try:
-        return msgspec.json.decode(read_file(path, 1 << 16), type=Deployment)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise TornError(
-            path, str(error), expected="what `edge install` wrote", remedy="remove it and install again"
-        ) from None
+        data = read_file(path, 1 << 16)
     except MissingError:
         if path.is_symlink() or path.exists():
             raise
         return Deployment()
+    wrote, remedy = "what `edge install` wrote", "remove it and install again"
+    return decoded(data, Deployment, path, TornError, expected=wrote, remedy=remedy)
 
 
 @contextlib.contextmanager

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.bundle.archive import Bundle, BundleManifest, read_bundle
+from contracts.bundle.archive import Bundle, BundleManifest, document, read_bundle
 from contracts.bundle.keys import TrustedKeys
 from contracts.bundle.scorecard import Reference, Scorecard
 from contracts.errors import BundleError
@@ -20,8 +18,6 @@ from contracts.features.channels import view_of
 from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES
 from edge.runtimes import Runtime, open_runtime
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +95,7 @@ def self_test(bundle: Bundle, runtime: Runtime, schema: FeatureSchema) -> None:
 
 
 def _scorecard(bundle: Bundle) -> Scorecard:
-    card = _document(bundle, "scorecard.json", Scorecard)
+    card = document(bundle, "scorecard.json", Scorecard)
     seen = [phase for phase in PHASES if phase in card.labels]
     square = all(len(line) == len(seen) for line in card.confusion) and len(card.confusion) == len(seen)
     tested = sorted((*card.per_class, *card.untested_classes)) == sorted(PHASES) and {*card.per_class} <= {*seen}
@@ -114,7 +110,7 @@ def _scorecard(bundle: Bundle) -> Scorecard:
 
 
 def _reference(bundle: Bundle) -> Reference:
-    reference, channels = _document(bundle, "reference.json", Reference), len(bundle.manifest.channels)
+    reference, channels = document(bundle, "reference.json", Reference), len(bundle.manifest.channels)
     numbers = (reference.mean, reference.std, reference.importance)
     if any(len(some) != channels or not np.isfinite(some).all() for some in numbers) or min(reference.std) <= 0:
         raise BundleError(
@@ -124,16 +120,6 @@ def _reference(bundle: Bundle) -> Reference:
             remedy="build the bundle again",
         )
     return reference
-
-
-def _document(bundle: Bundle, name: str, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(bundle.members[name], type=kind)
-    except KeyError:
-        found = "missing"
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        found = str(error)
-    raise BundleError(f"{bundle.path}:{name}", found, expected=f"a {name}", remedy="build the bundle again")
 
 
 def _array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

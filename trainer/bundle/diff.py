@@ -117,13 +117,9 @@ def _facts(bundle: Bundle) -> dict[str, str]:
 def in_words(found: Difference) -> Iterator[str]:
     """For people."""
 
-    def interval(some: Interval, form: str) -> str:
-        ends = "" if some.low is None or some.high is None else f" [{some.low:{form}}, {some.high:{form}}]"
-        return f"{some.value:{form}}{ends}"
-
-    yield f"first    {found.first}: macro F1 {interval(found.macro_f1[0], '.3f')}"
-    yield f"second   {found.second}: macro F1 {interval(found.macro_f1[1], '.3f')}"
-    yield f"second less first, paired: {interval(found.difference, '+.3f')} ({_judgement(found.difference)})"
+    yield f"first    {found.first}: macro F1 {found.macro_f1[0].shown()}"
+    yield f"second   {found.second}: macro F1 {found.macro_f1[1].shown()}"
+    yield f"second less first, paired: {found.difference.shown('+.3f')} ({_judgement(found.difference)})"
     yield f"on {found.windows} windows of {found.episodes} held-out episodes that both were judged on"
     if any(found.alone):
         yield f"left out: {found.alone[0]} of the first's episodes, {found.alone[1]} of the second's"

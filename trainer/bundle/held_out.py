@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.decode import decoded
 from contracts.errors import BundleError
 from edge import scores
 from trainer.dataset.samples import Samples
@@ -40,13 +41,12 @@ class HeldOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def read_held_out(data: bytes | None, path: Path) -> HeldOut:
     """Raises `BundleError`."""
-    try:
-        found = msgspec.json.decode(data or b"", type=HeldOut)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        problem = "missing" if data is None else str(error)
-    else:
-        cells = len(found.classes) ** 2
-        if all(len(row) == cells and min(row) >= 0 for row in found.episodes.values()):
-            return found
+    where, wanted, remedy = f"{path}:{MEMBER}", "held-out decisions", "build the bundle again"
+    if data is None:
+        raise BundleError(where, "missing", expected=wanted, remedy=remedy)
+    found = decoded(data, HeldOut, where, BundleError, expected=wanted, remedy=remedy)
+    cells = len(found.classes) ** 2
+    if any(len(row) != cells or min(row) < 0 for row in found.episodes.values()):
         problem = f"a confusion that is not of {len(found.classes)} classes"
-    raise BundleError(f"{path}:{MEMBER}", problem, expected="held-out decisions", remedy="build the bundle again")
+        raise BundleError(where, problem, expected=wanted, remedy=remedy)
+    return found

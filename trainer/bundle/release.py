@@ -92,4 +92,4 @@ def _remove_replaced(out: Path, entries: list[Entry], refused: Collection[str]) 
     kinds = {f"{entry.architecture}-{entry.threat_model}" for entry in entries} | set(refused)
     for entry in before.bundles:
         if f"{entry.architecture}-{entry.threat_model}" in kinds and entry.bundle not in kept:
-            (out / entry.bundle).unlink(missing_ok=True)
+            (out / BUNDLES / Path(entry.bundle).name).unlink(missing_ok=True)

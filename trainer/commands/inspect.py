@@ -5,19 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
-from contracts.bundle.archive import Bundle, BundleManifest
+from contracts.bundle.archive import BundleManifest, document
 from contracts.bundle.scorecard import Scorecard
-from contracts.errors import BundleError
 from contracts.shell.cli import print_json
 from trainer.bundle import provenance, sbom
 from trainer.bundle.provenance import Provenance
 from trainer.commands.options import Commands, add_trust, read_to_show, trust_of
-
-T = TypeVar("T")
 
 
 class Inspection(msgspec.Struct, kw_only=True):
@@ -50,13 +46,13 @@ def add(commands: Commands) -> None:
 
 def _inspect(options: argparse.Namespace) -> int:
     bundle, signed_by = read_to_show(options.bundle, trust_of(options))
-    materials = _document(bundle, sbom.MEMBER, sbom.Materials)
+    materials = document(bundle, sbom.MEMBER, sbom.Materials)
     found = Inspection(
         digest=bundle.digest,
         key=bundle.key,
         manifest=bundle.manifest,
-        scorecard=_document(bundle, "scorecard.json", Scorecard),
-        provenance=_document(bundle, provenance.MEMBER, Provenance),
+        scorecard=document(bundle, "scorecard.json", Scorecard),
+        provenance=document(bundle, provenance.MEMBER, Provenance),
         materials=msgspec.Raw(bundle.members.get(sbom.MEMBER, b"null")),
     )
     if options.json:
@@ -65,17 +61,6 @@ def _inspect(options: argparse.Namespace) -> int:
         for name, value in _lines(found, signed_by, materials):
             print(f"{name:<14} {value}".rstrip())
     return 0
-
-
-def _document(bundle: Bundle, name: str, kind: type[T]) -> T:
-    """Raises `BundleError`."""
-    try:
-        return msgspec.json.decode(bundle.members.get(name, b""), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        found = str(error) if name in bundle.members else "missing"
-        raise BundleError(
-            f"{bundle.path}:{name}", found, expected=f"a {name}", remedy="build the bundle again"
-        ) from None
 
 
 def _lines(found: Inspection, signed_by: str, materials: sbom.Materials) -> Iterator[tuple[str, str]]:
@@ -94,8 +79,7 @@ def _lines(found: Inspection, signed_by: str, materials: sbom.Materials) -> Iter
         machine = f" for {artifact.machine}" if artifact.machine else ""
         yield "artifact", f"{artifact.member}, {size} bytes, {artifact.runtime}{machine}"
     yield "decides", f"from confidence {manifest.abstain_below:g} on, at temperature {manifest.temperature:g}"
-    interval = "" if f1.low is None or f1.high is None else f" [{f1.low:.3f}, {f1.high:.3f}]"
-    yield "macro F1", f"{f1.value:.3f}{interval} on {card.windows} windows of {card.episodes} episodes"
+    yield "macro F1", f"{f1.shown()} on {card.windows} windows of {card.episodes} episodes"
     yield "held out", f"{', '.join(card.held_out)} ({card.recipe})"
     yield "elapsed time", f"alone reaches {alone.value:.3f}"
     yield "per class", ", ".join(f"{name} {card.per_class[name]:.2f}" for name in card.labels if name in card.per_class)

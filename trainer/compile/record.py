@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import DatasetError
 from contracts.events.payloads import Interval
 from contracts.files import read_file, write_file
@@ -77,9 +78,5 @@ def load_compilations(out: Path) -> Compilations | None:
     """None where nothing was compiled yet. Raises `DatasetError` for a file that does not read."""
     if not (out / CANDIDATES).exists():
         return None
-    try:
-        return msgspec.json.decode(read_file(out / CANDIDATES), type=Compilations)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(
-            out / CANDIDATES, str(error), expected="what `trainer build` wrote", remedy="build again"
-        ) from None
+    path, wrote = out / CANDIDATES, "what `trainer build` wrote"
+    return decoded(read_file(path), Compilations, path, DatasetError, expected=wrote, remedy="build again")

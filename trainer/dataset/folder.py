@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import DatasetError, MissingError
 from contracts.features.schema import FeatureSchema
 from contracts.files import read_file, sha256, write_file
@@ -66,10 +67,8 @@ def read_dataset_manifest(folder: Path) -> DatasetManifest:
         raise MissingError(
             folder, "no such folder", expected="a dataset", remedy="make one with `trainer extract STORE --out DATASET`"
         )
-    try:
-        manifest = msgspec.json.decode(read_file(path, _MAX_MANIFEST), type=DatasetManifest)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, NotADirectoryError) as error:
-        raise DatasetError(path, str(error), expected="a dataset", remedy="extract it again") from None
+    data = read_file(path, _MAX_MANIFEST)
+    manifest = decoded(data, DatasetManifest, path, DatasetError, expected="a dataset", remedy="extract it again")
     if manifest.feature_schema.hash != manifest.schema_hash:
         raise DatasetError(
             path, "a schema that is not of its hash", expected="the one it was made with", remedy="extract it again"

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from contracts.decode import decoded
 from contracts.errors import DatasetError, MissingError
 from contracts.features.schema import FeatureSchema, feature_schema, require_schema
 from contracts.files import read_file
@@ -50,11 +51,9 @@ def open_legacy(path: Path, schema: FeatureSchema | None) -> Dataset:
     """This version's own schema is expected where none is given. Raises as `open_dataset`."""
     schema = feature_schema() if schema is None else schema
     note = path / "schema.json" if path.is_dir() else path.with_suffix(".schema.json")
-    try:
-        found = msgspec.json.decode(read_file(note), type=_SchemaFile).schema_hash
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(note, str(error), expected='{"schema_hash": …}', remedy="extract it again") from None
-    require_schema(found, schema, note)
+    wanted = '{"schema_hash": …}'
+    said = decoded(read_file(note), _SchemaFile, note, DatasetError, expected=wanted, remedy="extract it again")
+    require_schema(said.schema_hash, schema, note)
     if not path.is_dir():
         shards: list[Shard] = [ParquetShard(path, schema)]
         files = [path]

@@ -142,10 +142,7 @@ def _basis(basis: str) -> str:
 
 
 def _interval(interval: Interval, sign: str = "") -> str:
-    value = f"{interval.value:{sign}.3f}"
-    if interval.low is None or interval.high is None:
-        return f"{value} (one episode: no interval yet)"
-    return f"{value} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
+    return interval.shown(f"{sign}.3f", without=" (one episode: no interval yet)")
 
 
 def _latency(latency: Latency) -> str:

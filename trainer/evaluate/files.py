@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import DatasetError, MissingError
 from contracts.files import read_file, write_file
 from trainer.evaluate.record import Evaluation
@@ -33,9 +34,5 @@ def kept_evaluation(fits: Fits, out: Path) -> Evaluation | None:
 
 def load_evaluation(out: Path) -> Evaluation:
     """Raises `MissingError`, `DatasetError`."""
-    try:
-        return msgspec.json.decode(read_file(out / EVALUATION), type=Evaluation)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(
-            out / EVALUATION, str(error), expected="what `trainer evaluate` wrote", remedy="evaluate again"
-        ) from None
+    path, wrote = out / EVALUATION, "what `trainer evaluate` wrote"
+    return decoded(read_file(path), Evaluation, path, DatasetError, expected=wrote, remedy="evaluate again")

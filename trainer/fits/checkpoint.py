@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import DatasetError, DigestError, StorageError
 from contracts.features.schema import FeatureSchema, require_schema
 from contracts.files import read_file, sha256, write_file
@@ -83,10 +84,10 @@ def _tidy(folder: Path, before: Path) -> None:
 
 
 def _read(folder: Path) -> _Checkpoint:
-    try:
-        found = msgspec.json.decode(read_file(folder / STAMP), type=_Checkpoint)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(folder / STAMP, str(error), expected="a checkpoint's stamp", remedy="fit it again") from None
+    path = folder / STAMP
+    found = decoded(
+        read_file(path), _Checkpoint, path, DatasetError, expected="a checkpoint's stamp", remedy="fit it again"
+    )
     for name, digest in found.files.items():
         # before the library that reads it: a changed booster can crash XGBoost
         if sha256(read_file(folder / Path(name).name)) != digest:

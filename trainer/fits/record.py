@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import ConfigError, DatasetError, DigestError
 from contracts.features.channels import view_of
 from contracts.files import read_file, sha256, write_file
@@ -116,10 +117,8 @@ def save_fits(fits: Fits, out: Path) -> None:
 
 def load_fits(out: Path) -> Fits:
     """Raises `MissingError`, `DatasetError`."""
-    try:
-        return msgspec.json.decode(read_file(out / _FITS), type=Fits)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(out / _FITS, str(error), expected="what `trainer fit` wrote", remedy="fit again") from None
+    path = out / _FITS
+    return decoded(read_file(path), Fits, path, DatasetError, expected="what `trainer fit` wrote", remedy="fit again")
 
 
 def relative(dataset: Path, out: Path) -> str:

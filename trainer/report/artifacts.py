@@ -43,11 +43,7 @@ def _share(counts: tuple[int, int]) -> str:
 
 
 def _signed(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:+.3f}"
-    return f"{interval.value:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
+    return "–" if interval is None else interval.shown("+.3f")
 
 
 def curve(one: Compilation) -> str:

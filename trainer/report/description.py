@@ -8,13 +8,13 @@ from pathlib import Path
 
 import jinja2
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.files import write_file
 from trainer.dataset.describe import DRIFTED, STABLE, Description
 from trainer.report.plots import heat_map, quantile_boxes, stacked_bars
+from trainer.workers.progress import table_console
 
 
 def write_page(
@@ -70,9 +70,7 @@ def worst_drift(description: Description) -> list[tuple[str, str, float]]:
 
 def print_description(description: Description) -> None:
     """Tables for a terminal."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = table_console()
     hosts = list(description.by_host)
     table = Table(title=f"{description.windows} windows, {description.episodes} episodes", title_justify="left")
     table.add_column("windows")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def write_report(evaluation: Evaluation, compilations: Compilations | None, out:
         compilations = None
     source = resources.files("trainer.report").joinpath("report.html").read_text("utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    template.globals.update(interval=in_words, seconds=_seconds, rate=_rate)
+    template.globals.update(interval=in_words, seconds=_seconds, rate=functools.partial(in_words, form=".1f"))
     page = template.render(
         e=evaluation,
         recipes=[_view(evaluation, recipe) for recipe in evaluation.recipes],
@@ -45,13 +46,9 @@ def write_report(evaluation: Evaluation, compilations: Compilations | None, out:
     return out / PAGE
 
 
-def in_words(interval: Interval | None) -> str:
-    """`0.751 [0.682, 0.817]`."""
-    if interval is None:
-        return "–"
-    if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+def in_words(interval: Interval | None, form: str = ".3f") -> str:
+    """`0.751 [0.682, 0.817]`, or a dash."""
+    return "–" if interval is None else interval.shown(form)
 
 
 def _seconds(interval: Interval | None) -> str:
@@ -59,12 +56,6 @@ def _seconds(interval: Interval | None) -> str:
         return "–"
     high = "∞" if interval.high is None else f"{interval.high:.0f}"
     return f"{interval.value:.1f} s" + ("" if interval.low is None else f" [{interval.low:.0f}, {high}]")
-
-
-def _rate(interval: Interval | None) -> str:
-    if interval is None:
-        return "–"
-    return f"{interval.value:.1f}" + ("" if interval.low is None else f" [{interval.low:.1f}, {interval.high:.1f}]")
 
 
 def _view(evaluation: Evaluation, recipe: RecipeRecord) -> dict[str, Any]:

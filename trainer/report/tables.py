@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from contracts.events.payloads import Interval
 from trainer.bundle.index import Index
 from trainer.evaluate.record import Evaluation
 from trainer.split import Split
+from trainer.workers.progress import table_console
 
 
 def leaderboard(index: Index) -> None:
@@ -29,9 +29,7 @@ def leaderboard(index: Index) -> None:
             f"{entry.size / 1000:.0f}",
             f"{entry.runtimes[0].p50_ms:.3f} ms",
         )
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = table_console()
     console.print(table)
     for line in _caveats(index):
         console.print(line, soft_wrap=True)
@@ -52,9 +50,7 @@ def print_split(split: Split) -> None:
         groups = [getattr(side, kind) for side in split.sides.values()]
         for name in dict.fromkeys(name for group in groups for name in group):
             table.add_row(f"{kind[:-1]} {name}", *(str(group.get(name, 0)) for group in groups))
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = table_console()
     console.print(table)
     for line in _split_caveats(split):
         console.print(line, soft_wrap=True)
@@ -90,9 +86,7 @@ def _caveats(index: Index) -> Iterator[str]:
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """A leaderboard per recipe, and what the leak check says."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = table_console()
     for recipe in evaluation.recipes:
         split = recipe.split
         table = Table(title=f"{split.recipe}: held out {', '.join(split.held_out)}", title_justify="left")
@@ -127,6 +121,4 @@ def print_evaluation(evaluation: Evaluation) -> None:
 
 def in_words(interval: Interval) -> str:
     """A figure with its interval, where it has one."""
-    if interval.low is None or interval.high is None:
-        return f"macro F1 {interval.value:.3f} (one episode: no interval)"
-    return f"macro F1 {interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"macro F1 {interval.shown(without=' (one episode: no interval)')}"

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from contracts.decode import decoded
 from contracts.errors import DatasetError
 from contracts.files import read_file, write_file
 from contracts.types import Sha256
@@ -15,7 +16,7 @@ from contracts.types import Sha256
 RecipeName = Literal["held_out_host", "held_out_sample", "held_out_time"]
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class SideSummary(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one side holds, in windows."""
 
     episodes: int
@@ -38,7 +39,7 @@ class Split(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Profiles that the test side lacks: no score says anything about them."""
     seen_samples: tuple[str, ...]
     """`<profile>/<sample>` of the test side that are also learned from, or tuned by, elsewhere."""
-    sides: dict[str, Side]
+    sides: dict[str, SideSummary]
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
@@ -70,10 +71,7 @@ def save_split(split: Split, path: Path) -> None:
 
 def load_split(path: Path, dataset_digest: str) -> Split:
     """A saved split. Raises `MissingError`, `DatasetError` (edited by hand, or of another dataset)."""
-    try:
-        whole = msgspec.json.decode(read_file(path), type=_File)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DatasetError(path, str(error), expected="a split", remedy="make it again") from None
+    whole = decoded(read_file(path), _File, path, DatasetError, expected="a split", remedy="make it again")
     split = whole.split
     if split.digest != whole.digest:
         raise DatasetError(

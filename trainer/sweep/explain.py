@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from contracts.features.schema import SECOND
@@ -12,6 +11,7 @@ from contracts.vocabulary import SOURCES
 from trainer.sweep.catalogue import Census
 from trainer.sweep.finding import Finding
 from trainer.sweep.reasons import KINDS, VERDICTS, Verdict
+from trainer.workers.progress import table_console
 
 _MEANS: dict[Verdict, str] = {
     "accepted": "nothing is wrong with it",
@@ -43,9 +43,7 @@ def in_words(finding: Finding) -> Iterator[str]:
 
 def print_census(census: Census) -> None:
     """By verdict, host and profile, and the codes with their numbers."""
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = table_console()
     stopped = "" if census.complete else " (the sweep was stopped: there are more)"
     table = Table(title=f"{census.episodes} episodes{stopped}", title_justify="left")
     table.add_column("")

@@ -15,6 +15,14 @@ Step = Callable[[str], None]
 console = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
+def table_console() -> Console:
+    """Standard output for tables: as wide as a terminal is, and 120 columns elsewhere."""
+    wide = Console(highlight=False, markup=False)
+    if not wide.is_terminal:
+        wide.width = 120
+    return wide
+
+
 def say(line: str) -> None:
     """One line of news."""
     console.print(line, markup=False)
