@@ -24,7 +24,7 @@ from trainer.dataset.folder import MANIFEST
 from trainer.dataset.npz import is_legacy
 from trainer.dataset.open import open_dataset
 from trainer.evaluate.evaluation import evaluate
-from trainer.evaluate.files import kept_evaluation
+from trainer.evaluate.kept import kept_evaluation
 from trainer.extraction.extract import Extraction, extract_store
 from trainer.fits.plan import require_views
 from trainer.fits.stage import fit_models, split_all

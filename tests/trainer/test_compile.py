@@ -26,10 +26,10 @@ from trainer.architectures.gbt import GbtModel
 from trainer.compile import forests as trees
 from trainer.compile.candidate import Candidate
 from trainer.compile.candidates import for_other_machines
+from trainer.compile.compilation import Tried, load_compilations
 from trainer.compile.convert import Converted, convert
 from trainer.compile.measure import run_candidate
 from trainer.compile.nets import FORMS
-from trainer.compile.record import Tried, load_compilations
 from trainer.compile.smaller_forests import forests
 
 pytestmark = pytest.mark.slow

@@ -270,7 +270,7 @@ def test_the_report_is_drawn_by_a_browser(built: Build, tmp_path: Path) -> None:
 
 
 def test_an_evaluation_survives_being_written_and_read(built: Build) -> None:
-    from trainer.evaluate.files import load_evaluation
+    from trainer.evaluate.kept import load_evaluation
 
     found = load_evaluation(built.out)
     assert msgspec.json.decode(msgspec.json.encode(found)) == json.loads((built.out / "evaluation.json").read_text())

@@ -26,8 +26,8 @@ from trainer.architectures.training import loop as loops
 from trainer.architectures.training import state
 from trainer.architectures.training.batches import Batches, batch_size
 from trainer.architectures.training.guard import first_layer_out_of_numbers
-from trainer.dataset.batches import LazyWindows
 from trainer.dataset.dataset import Dataset
+from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.side import side_of
 
 IDS = tuple(channel.id for channel in CHANNELS)

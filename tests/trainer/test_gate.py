@@ -15,10 +15,10 @@ from contracts.vocabulary import PHASES
 from edge import scores
 from trainer.compile.bars import AGREEMENT, CALIBRATION_MARGIN, MARGIN, TAIL_MARGIN
 from trainer.compile.candidate import Candidate, Facts
-from trainer.compile.choice import Trial, chosen, verdicts
+from trainer.compile.choice import Attempt, chosen, verdicts
+from trainer.compile.compilation import Judged
 from trainer.compile.gate import Ground
 from trainer.compile.measure import Run
-from trainer.compile.record import Judged
 from trainer.dataset.samples import Samples
 from trainer.evaluate.resampled import Resampled
 
@@ -159,7 +159,9 @@ def test_a_window_without_numbers_is_no_decision_like_the_models_and_in_no_score
     assert np.isfinite(found.calibration)
 
 
-def trial(form: str, size: int, p50: float, *refused: str, small: bool = True, runtimes: int = 1, **more: Any) -> Trial:
+def trial(
+    form: str, size: int, p50: float, *refused: str, small: bool = True, runtimes: int = 1, **more: Any
+) -> Attempt:
     artifact = Artifact(runtime="tflite", member="m")
     zero = Interval(value=0, low=0, high=0)
     one = [
@@ -171,7 +173,7 @@ def trial(form: str, size: int, p50: float, *refused: str, small: bool = True, r
     ]  # fmt: skip
     facts = Facts(**more)
     candidate = Candidate(form=form, artifacts=(artifact,), members={"m": bytes(size)}, small=small, facts=facts)
-    return Trial(form=form, candidate=candidate, judged=tuple(one))
+    return Attempt(form=form, candidate=candidate, judged=tuple(one))
 
 
 def test_the_smallest_that_passes_ships_and_the_fastest_of_equals() -> None:
@@ -197,7 +199,11 @@ def test_of_forests_as_large_as_each_other_the_one_with_fewer_nodes_ships_whatev
 
 
 def test_a_large_form_ships_only_when_asked_for_and_no_small_one_passes() -> None:
-    trials = [trial("float32", 300, 1, small=False), trial("int8", 100, 1, "macro F1 …"), Trial(form="x", fault="dead")]
+    trials = [
+        trial("float32", 300, 1, small=False),
+        trial("int8", 100, 1, "macro F1 …"),
+        Attempt(form="x", fault="dead"),
+    ]
     assert chosen(trials, allow_float=False) is None
     _, refused = verdicts(trials, None)
     assert refused == "no small form passes (int8: macro F1 …; x: dead); --allow-float ships the large one"

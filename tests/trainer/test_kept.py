@@ -17,8 +17,8 @@ from tests.trainer.sets import motion_set
 from trainer import versions
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.folder import read_dataset_manifest
-from trainer.evaluate.files import kept_evaluation, save_evaluation
-from trainer.evaluate.record import Evaluation
+from trainer.evaluate.figures import Evaluation
+from trainer.evaluate.kept import kept_evaluation, save_evaluation
 from trainer.fits.job import split_path
 from trainer.fits.record import Fits, open_fitted, relative
 from trainer.split import make_split, recipe_named, save_split

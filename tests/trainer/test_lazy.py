@@ -11,7 +11,7 @@ import pytest
 
 from contracts.features.channels import view_of
 from contracts.features.schema import FeatureSchema
-from trainer.dataset import batches as module
+from trainer.dataset import lazy as module
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.open import load_tensor_lazy
 

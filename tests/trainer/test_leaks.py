@@ -12,8 +12,8 @@ from contracts.features.channels import Channel
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.from_arrays import write_dataset
 from trainer.dataset.samples import Samples
+from trainer.evaluate.figures import Creeping
 from trainer.evaluate.leaks import check, elapsed_s, warnings_of
-from trainer.evaluate.record import Creeping
 from trainer.evaluate.resampled import Resampled
 from trainer.fits.creeping import suspects, time_correlations
 from trainer.split import Split, make_split, recipe_named

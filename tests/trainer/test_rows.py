@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.sweep.rows import count
+from trainer.sweep.stored_rows import count
 
 
 @given(st.binary(), st.integers(0, 255))

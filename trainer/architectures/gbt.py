@@ -26,7 +26,7 @@ from trainer.architectures.architecture import (
     require_learnable,
 )
 from trainer.architectures.curves import Curves
-from trainer.dataset.batches import LazyWindows
+from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.side import Side
 
 THREADS, MANY_THREADS, MANY_WINDOWS = 1, 4, 20_000

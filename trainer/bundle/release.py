@@ -14,8 +14,8 @@ from trainer.bundle.pack import Label, pack
 from trainer.bundle.scorecard import score
 from trainer.compile.prove import Proven
 from trainer.dataset.samples import Samples
+from trainer.evaluate.figures import RecipeRecord
 from trainer.evaluate.paired import Duels
-from trainer.evaluate.record import RecipeRecord
 from trainer.evaluate.resampled import Resampled
 
 BUNDLES = "bundles"

@@ -35,7 +35,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     fits = load_fits(out)
     prepared()
     from trainer.evaluate.evaluation import evaluate
-    from trainer.evaluate.files import EVALUATION
+    from trainer.evaluate.kept import EVALUATION
     from trainer.report.tables import print_evaluation
 
     with locked(out / ".lock"), engine(workers_of(options), options.cluster) as made:

@@ -22,8 +22,8 @@ def add(commands: Commands) -> None:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from trainer.compile.record import load_compilations
-    from trainer.evaluate.files import load_evaluation
+    from trainer.compile.compilation import load_compilations
+    from trainer.evaluate.kept import load_evaluation
 
     evaluation, compilations = load_evaluation(options.out), load_compilations(options.out)
     from trainer.report.page import write_report  # matplotlib makes caches in the home as it is loaded

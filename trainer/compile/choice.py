@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainer.compile.candidate import Candidate
+from trainer.compile.compilation import Judged, Tried
 from trainer.compile.measure import Run
-from trainer.compile.record import Judged, Tried
 
 SLOWER = 1.05
 """Times of microseconds differ by so much from run to run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class Attempt:
     """One form, and how it fared. fault: why it could not be made, or does not run."""
 
     form: str
@@ -56,47 +56,47 @@ class Trial:
         return self.candidate.size, self.candidate.facts.nodes, self.judged[0].p50_ms
 
 
-def chosen(trials: Sequence[Trial], *, allow_float: bool) -> Trial | None:
+def chosen(attempts: Sequence[Attempt], *, allow_float: bool) -> Attempt | None:
     """The best that may ship; a large one only if no small one may, and if that was asked for."""
-    passing = [trial for trial in trials if trial.refusal is None]
-    pool = [trial for trial in passing if trial.small] or (passing if allow_float else [])
-    return min(pool, key=lambda trial: trial.order, default=None)
+    passing = [attempt for attempt in attempts if attempt.refusal is None]
+    pool = [attempt for attempt in passing if attempt.small] or (passing if allow_float else [])
+    return min(pool, key=lambda attempt: attempt.order, default=None)
 
 
-def verdicts(trials: Sequence[Trial], best: Trial | None) -> tuple[tuple[Tried, ...], str]:
+def verdicts(attempts: Sequence[Attempt], best: Attempt | None) -> tuple[tuple[Tried, ...], str]:
     """Every candidate with its verdict, the largest first, and why none ships (if so)."""
-    large = next((trial for trial in trials if trial.judged and not trial.small), None)
+    large = next((attempt for attempt in attempts if attempt.judged and not attempt.small), None)
     tried = [
         Tried(
-            form=trial.form,
-            small=trial.small,
-            size=trial.candidate.size if trial.candidate else None,
-            facts=trial.candidate.facts if trial.candidate else None,
-            judged=trial.judged,
-            ships=trial is best,
-            verdict=_verdict(trial, best, large),
+            form=attempt.form,
+            small=attempt.small,
+            size=attempt.candidate.size if attempt.candidate else None,
+            facts=attempt.candidate.facts if attempt.candidate else None,
+            judged=attempt.judged,
+            ships=attempt is best,
+            verdict=_verdict(attempt, best, large),
         )
-        for trial in trials
+        for attempt in attempts
     ]
     tried.sort(key=lambda one: (-(one.size or 0), one.form))
-    small = [f"{trial.form}: {trial.refusal}" for trial in trials if trial.refusal is not None]
+    small = [f"{attempt.form}: {attempt.refusal}" for attempt in attempts if attempt.refusal is not None]
     why = "; ".join(small) or "none was made"
     remedy = "; --allow-float ships the large one" if large is not None and large.refusal is None else ""
     return tuple(tried), f"no small form passes ({why}){remedy}"
 
 
-def _verdict(trial: Trial, best: Trial | None, large: Trial | None) -> str:
-    if trial is best:
-        why = "the smallest that passes" if trial.small else "no smaller one passes, and --allow-float was given"
-        if large is not None and trial.small:
+def _verdict(attempt: Attempt, best: Attempt | None, large: Attempt | None) -> str:
+    if attempt is best:
+        why = "the smallest that passes" if attempt.small else "no smaller one passes, and --allow-float was given"
+        if large is not None and attempt.small:
             slower = [
                 f"{one.p50_ms * 1000:.0f} against {other.p50_ms * 1000:.0f} µs in {one.runtime}"
-                for one, other in zip(trial.judged, large.judged, strict=False)
+                for one, other in zip(attempt.judged, large.judged, strict=False)
                 if one.p50_ms > SLOWER * other.p50_ms
             ]
             if slower:
                 why += f"; slower than {large.form} ({', '.join(slower)}), but size comes first"
         return f"ships: {why}"
-    if trial.refusal is not None:
-        return f"refused: {trial.refusal}"
-    return "passes, but a smaller one does" if trial.small else "for comparison: not quantized"
+    if attempt.refusal is not None:
+        return f"refused: {attempt.refusal}"
+    return "passes, but a smaller one does" if attempt.small else "for comparison: not quantized"

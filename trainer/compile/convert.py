@@ -23,7 +23,7 @@ LIMIT_S = 600
 _STARTED, _FAILED, _FACTS = "started", "failed", "facts.json"
 
 
-class Task(msgspec.Struct, frozen=True, kw_only=True):
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     """What to convert. forms: (name, source) in order, each written into the folder `<out>/<number>`. Paths are bytes:
     not every name is UTF-8.
 
@@ -54,13 +54,13 @@ def convert(
 ) -> dict[str, Converted | str]:
     """Every form that could be made, or why not, by name. One process does all; after a death the next goes on.
 
-    forms: the source of each, see `Task`.
+    forms: the source of each, see `Conversion`.
     """
     found: dict[str, Converted | str] = {}
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
         while left := {i: (form, source) for i, (form, source) in enumerate(forms.items()) if form not in found}:
-            task = Task(
+            task = Conversion(
                 architecture=architecture,
                 out=os.fsencode(name),
                 forms={i: (form, os.fsencode(source.absolute())) for i, (form, source) in left.items()},
@@ -92,7 +92,7 @@ def _outcome(folder: Path, end: str) -> Converted | str | None:
 
 def main(path: Path) -> None:
     """Convert, form by form, and say of each that it was started, that it failed, or (last of all) its facts."""
-    task = msgspec.json.decode(path.read_bytes(), type=Task)
+    task = msgspec.json.decode(path.read_bytes(), type=Conversion)
     for i, (form, source) in task.forms.items():
         folder = Path(os.fsdecode(task.out)) / str(i)
         folder.mkdir(exist_ok=True)
@@ -108,7 +108,7 @@ def main(path: Path) -> None:
         write_file(folder / _FACTS, msgspec.json.encode(made.facts))
 
 
-def _forest(task: Task, source: Path) -> Converted:
+def _forest(task: Conversion, source: Path) -> Converted:
     import treelite
     import xgboost as xgb
 
@@ -122,7 +122,7 @@ def _forest(task: Task, source: Path) -> Converted:
     return Converted(members=members, facts=facts)
 
 
-def _net(task: Task, form: str, source: Path) -> Converted:
+def _net(task: Conversion, form: str, source: Path) -> Converted:
     from trainer.workers.tensorflow_ready import prepare
 
     prepare()

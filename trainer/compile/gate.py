@@ -15,8 +15,8 @@ from contracts.events.payloads import Interval
 from edge import scores
 from trainer.compile.bars import AGREEMENT, CALIBRATION_MARGIN, EXACT, MARGIN, TAIL_MARGIN
 from trainer.compile.candidate import Candidate
+from trainer.compile.compilation import Judged
 from trainer.compile.measure import Run
-from trainer.compile.record import Judged
 from trainer.dataset.samples import Samples
 from trainer.evaluate.alarms import detection_of, speaks_of_infection
 from trainer.evaluate.calibration import calibration_error, fitted_temperature

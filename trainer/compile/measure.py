@@ -18,7 +18,7 @@ from contracts.errors import ParityError
 from edge.runtimes.tflite import installed_interpreters
 from trainer.compile.candidate import Candidate
 from trainer.compile.child import run_child
-from trainer.compile.probe import Job, Report
+from trainer.compile.probe import ProbeJob, Report
 
 LIMIT_S, LIMIT_PER_WINDOW_S = 600, 0.1
 """For one artifact in one runtime. A window takes less than a millisecond, and its process about a second to start."""
@@ -51,7 +51,7 @@ def _run(data: bytes, artifact: Artifact, interpreter: str | None, windows: Path
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
         file, answers = folder / artifact.member, folder / "probabilities.npy"
-        job = Job(
+        job = ProbeJob(
             artifact=artifact,
             data=os.fsencode(file),
             windows=os.fsencode(windows),

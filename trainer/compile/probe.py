@@ -19,7 +19,7 @@ from edge.runtimes import Runtime, TfliteRuntime, runtime_of
 FORBIDDEN = ("tensorflow", "keras", "xgboost", "pyarrow", "sklearn")
 
 
-class Job(msgspec.Struct, kw_only=True):
+class ProbeJob(msgspec.Struct, kw_only=True):
     """What to run: an artifact's bytes over `windows` (an .npy file), through a TFLite interpreter if it is one. Paths
     are bytes: not every name is UTF-8."""
 
@@ -39,7 +39,7 @@ class Report(msgspec.Struct, kw_only=True):
     p99_ms: float
 
 
-def open_job(job: Job) -> Runtime:
+def open_job(job: ProbeJob) -> Runtime:
     """The runtime that the job asks for."""
     data = Path(os.fsdecode(job.data)).read_bytes()
     if job.interpreter is not None:
@@ -49,7 +49,7 @@ def open_job(job: Job) -> Runtime:
 
 def main() -> None:
     """Run the job named on the command line; the report goes to standard output."""
-    job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Job)
+    job = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=ProbeJob)
     windows = np.load(os.fsdecode(job.windows), mmap_mode="r", allow_pickle=False)
     runtime = open_job(job)
     for window in windows[:10]:

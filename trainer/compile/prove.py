@@ -19,10 +19,10 @@ from trainer.architectures import Model, architecture_named
 from trainer.compile.bars import EXACT
 from trainer.compile.candidate import Candidate
 from trainer.compile.candidates import candidates_of, for_other_machines
-from trainer.compile.choice import Trial, chosen, verdicts
+from trainer.compile.choice import Attempt, chosen, verdicts
+from trainer.compile.compilation import Compilation
 from trainer.compile.gate import Ground
 from trainer.compile.measure import Run, run_candidate
-from trainer.compile.record import Compilation
 from trainer.compile.reference import golden_rows, reference
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import side_of
@@ -101,20 +101,20 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
             model=(expected[tuned], expected[scored]),
             resampled=Resampled(test.ids.episode_id, job.seed),
         )
-        trials = []
+        attempts = []
         for form, made in candidates_of(job, model, checkpoint_of(job, out), file, compilers):
             if isinstance(made, str):
-                trials.append(Trial(form=form, fault=made))
+                attempts.append(Attempt(form=form, fault=made))
                 continue
             try:
                 runs = list(run_candidate(made, file, len(opened.classes)))
             except PhasewatchError as error:
-                trials.append(Trial(form=form, candidate=made, fault=str(error)))
+                attempts.append(Attempt(form=form, candidate=made, fault=str(error)))
                 continue
             judged = [ground.judge(made, run, run.probabilities[tuned], run.probabilities[scored]) for run in runs]
-            trials.append(Trial(form=form, candidate=made, runs=runs, judged=tuple(judged)))
-    best = chosen(trials, allow_float=allow_float)
-    tried, refused = verdicts(trials, best)
+            attempts.append(Attempt(form=form, candidate=made, runs=runs, judged=tuple(judged)))
+    best = chosen(attempts, allow_float=allow_float)
+    tried, refused = verdicts(attempts, best)
     if best is None:
         return Outcome(compilation=Compilation(title=job.title, tried=tried, refused=refused), proven=None)
     assert best.candidate is not None

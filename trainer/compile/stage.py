@@ -5,9 +5,9 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
+from trainer.compile.compilation import Compilations, save_compilations
 from trainer.compile.forests import compilers_each
 from trainer.compile.prove import Outcome, Proven
-from trainer.compile.record import Compilations, save_compilations
 from trainer.compile.worker import prove
 from trainer.fits.record import Fits
 from trainer.workers.engine import Engine

@@ -6,7 +6,7 @@ shard.py        the seam between a dataset and its files
 folder.py       our own: a folder of shards and dataset.json
 arrow.py        ... and one shard of it
 npz.py          those of earlier tools
-batches.py      for sets larger than memory
+lazy.py         for sets larger than memory
 samples.py      windows in memory
 side.py         one side of a split, as an architecture sees it
 from_arrays.py  arrays of anyone's become a dataset

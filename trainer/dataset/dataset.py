@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import DatasetError
 from contracts.features.schema import FeatureSchema, feature_names
-from trainer.dataset.batches import LazyWindows
+from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.samples import IDS, Samples
 from trainer.dataset.shard import Shard, View
 

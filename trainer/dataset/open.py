@@ -10,9 +10,9 @@ import msgspec
 from contracts.errors import DatasetError
 from contracts.features.schema import EXTRACTOR_VERSION, FeatureSchema, require_schema
 from trainer.dataset.arrow import ArrowShard
-from trainer.dataset.batches import LazyWindows
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.folder import MANIFEST, SHARDS, read_dataset_manifest
+from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.npz import is_legacy, open_legacy
 from trainer.dataset.samples import Samples
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import DatasetError
-from trainer.dataset.batches import LazyWindows
 from trainer.dataset.dataset import Dataset
+from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.samples import Samples
 from trainer.dataset.shard import View
 

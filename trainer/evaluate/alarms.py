@@ -16,7 +16,7 @@ from contracts.features.schema import SECOND, FeatureSchema
 from contracts.vocabulary import CLEAN, INFECTED
 from edge.alarm import Alarm
 from trainer.dataset.samples import Samples
-from trainer.evaluate.record import Alarms, Detection
+from trainer.evaluate.figures import Alarms, Detection
 from trainer.evaluate.resampled import Floats, Resampled
 
 Probabilities = NDArray[np.float32]

@@ -19,7 +19,7 @@ from trainer.architectures.architecture import Cost, Model
 from trainer.architectures.curves import Curves
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import Side, side_of
-from trainer.evaluate.record import ChannelWorth
+from trainer.evaluate.figures import ChannelWorth
 from trainer.fits.checkpoint import read_curves
 from trainer.fits.fit_one import checkpoint_of, model_of, stamp_of
 from trainer.fits.job import FULL, Job, split_path

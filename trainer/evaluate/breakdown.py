@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from contracts.events.payloads import Interval
 from edge import scores
 from trainer.dataset.samples import Samples, Strings
-from trainer.evaluate.record import Group
+from trainer.evaluate.figures import Group
 from trainer.evaluate.resampled import Floats, Resampled
 
 Ints = NDArray[np.int64]

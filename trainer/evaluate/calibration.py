@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from edge.scores import calibrated
 from trainer.architectures.architecture import log_loss
-from trainer.evaluate.record import Abstention, Calibration
+from trainer.evaluate.figures import Abstention, Calibration
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.int64]

@@ -18,10 +18,10 @@ from trainer.evaluate.alarms import alarms, detection, speaks_of_infection
 from trainer.evaluate.answers import Answers, Probabilities
 from trainer.evaluate.breakdown import by_group, by_purity, per_class
 from trainer.evaluate.calibration import abstention, calibration, chosen_threshold, fitted_temperature
-from trainer.evaluate.files import save_evaluation
+from trainer.evaluate.figures import Evaluation, ModelRecord, RecipeRecord, Worth
+from trainer.evaluate.kept import save_evaluation
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.predictions import save_predictions
-from trainer.evaluate.record import Evaluation, ModelRecord, RecipeRecord, Worth
 from trainer.evaluate.resampled import Resampled
 from trainer.evaluate.worker import answer
 from trainer.fits.job import STEADY, Job

@@ -20,7 +20,7 @@ from trainer.architectures.gbt import Gbt
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.samples import Samples
 from trainer.dataset.side import Side, side_of
-from trainer.evaluate.record import Creeping, Leaks
+from trainer.evaluate.figures import Creeping, Leaks
 from trainer.evaluate.resampled import Resampled
 from trainer.fits.creeping import SAMPLE, suspects, time_correlations
 from trainer.split import Split

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from contracts.events.payloads import Paired
 from edge import scores
-from trainer.evaluate.record import Gap, Pair
+from trainer.evaluate.figures import Gap, Pair
 from trainer.evaluate.resampled import Floats, Resampled
 
 

@@ -25,7 +25,7 @@ from trainer.dataset.folder import (
 )
 from trainer.dataset.open import open_dataset
 from trainer.dataset.partition import partition
-from trainer.extraction.one_shard import Input, Task, digest_of, extract_shard
+from trainer.extraction.one_shard import Input, ShardTask, digest_of, extract_shard
 from trainer.sweep.catalogue import read_index
 from trainer.sweep.sweep import Sweep, require_episodes, sweep
 from trainer.versions import EXTRACTION, code_digest
@@ -114,7 +114,7 @@ def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tupl
     tasks = []
     for bits, inputs in groups:
         name = f"{bits or 'all'}-{digest_of(plan.schema, inputs)[:16]}.arrow"
-        tasks.append(Task(name, tuple(inputs), known.get(name)))
+        tasks.append(ShardTask(name, tuple(inputs), known.get(name)))
     work = functools.partial(extract_shard, store=plan.store, folder=plan.out / SHARDS, schema=plan.schema)
     made = {}
     with stage("extract", len(tasks)) as step:

@@ -23,7 +23,7 @@ from trainer.dataset.arrow import ArrowShard, write_shard
 from trainer.dataset.folder import ShardEntry
 from trainer.dataset.samples import IDS, WindowTable, joined
 from trainer.sweep.finding import Finding
-from trainer.sweep.rows import batches_of
+from trainer.sweep.stored_rows import batches_of
 from trainer.versions import EXTRACTION, code_digest
 from trainer.workers.no_gc import no_collection
 
@@ -49,7 +49,7 @@ class Input(msgspec.Struct, frozen=True):
         return cls(finding.path, finding.manifest_sha256, finding.usable_sources, finding.windows)
 
 
-class Task(msgspec.Struct, frozen=True):
+class ShardTask(msgspec.Struct, frozen=True):
     """One shard to make, or to keep if its bytes are still what `known` says of them."""
 
     name: str
@@ -65,7 +65,7 @@ def digest_of(schema: FeatureSchema, inputs: Iterable[Input]) -> str:
     return whole.hexdigest()
 
 
-def extract_shard(task: Task, store: Path, folder: Path, schema: FeatureSchema) -> ShardEntry:
+def extract_shard(task: ShardTask, store: Path, folder: Path, schema: FeatureSchema) -> ShardEntry:
     """Make one shard, or keep it. The same bytes wherever it is made.
 
     Raises as `extract_episode` does, `StorageError`, and `WorkError` for want of memory.
@@ -95,7 +95,7 @@ def entry_path(shard: Path) -> Path:
     return shard.with_name(f"{shard.name}.json")
 
 
-def _kept(path: Path, task: Task, schema: FeatureSchema) -> ShardEntry | None:
+def _kept(path: Path, task: ShardTask, schema: FeatureSchema) -> ShardEntry | None:
     """The shard that is there already, if its bytes are those that were written."""
     known = task.known
     try:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from contracts.events.payloads import Interval
 from trainer.compile import bars
-from trainer.compile.record import Compilation, Compilations
+from trainer.compile.compilation import Compilation, Compilations
 from trainer.report.plots import COLOURS, STYLE, svg
 
 PUBLISHED_KB = 75

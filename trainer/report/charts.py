@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from contracts.events.payloads import Interval
-from trainer.evaluate.record import Creeping, Gap, ModelRecord, Pair
+from trainer.evaluate.figures import Creeping, Gap, ModelRecord, Pair
 from trainer.report.plots import COLOURS, STYLE, svg
 
 MARKERS = "osD^vP*X"

@@ -13,8 +13,8 @@ import numpy as np
 
 from contracts.events.payloads import Interval
 from contracts.files import write_file
-from trainer.compile.record import Compilations
-from trainer.evaluate.record import Evaluation, Group, ModelRecord, RecipeRecord
+from trainer.compile.compilation import Compilations
+from trainer.evaluate.figures import Evaluation, Group, ModelRecord, RecipeRecord
 from trainer.report import charts
 from trainer.report.artifacts import artifacts_section
 from trainer.report.pitfalls import answers

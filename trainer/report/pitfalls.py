@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from contracts.vocabulary import CLEAN
-from trainer.evaluate.record import Evaluation, RecipeRecord
+from trainer.evaluate.figures import Evaluation, RecipeRecord
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from contracts.events.payloads import Interval
 from trainer.bundle.index import Index
-from trainer.evaluate.record import Evaluation
+from trainer.evaluate.figures import Evaluation
 from trainer.split import Split
 from trainer.workers.progress import table_console
 

@@ -12,7 +12,7 @@ import numpy as np
 from contracts.errors import DatasetError
 from trainer.dataset.dataset import Dataset
 from trainer.split.episodes import EpisodeFacts, episodes_of
-from trainer.split.saved import RecipeName, Side, Split
+from trainer.split.saved import RecipeName, SideSummary, Split
 
 Episodes = Sequence[EpisodeFacts]
 
@@ -142,13 +142,13 @@ def _sample(episode: EpisodeFacts) -> str:
     return f"{episode.profile}/{episode.sample_name}"
 
 
-def _side(episodes: Episodes, classes: tuple[str, ...]) -> Side:
+def _side(episodes: Episodes, classes: tuple[str, ...]) -> SideSummary:
     profiles, hosts = Counter[str](), Counter[str]()
     for episode in episodes:
         profiles[episode.profile] += episode.windows
         hosts[episode.host_id] += episode.windows
     phases = np.sum([episode.phases for episode in episodes], axis=0).tolist()
-    return Side(
+    return SideSummary(
         episodes=len(episodes),
         windows=sum(episode.windows for episode in episodes),
         phases=dict(zip(classes, phases, strict=True)),

@@ -41,7 +41,7 @@ from trainer.sweep.checks import (
 )
 from trainer.sweep.finding import Finding, fingerprint, relative, without_manifest
 from trainer.sweep.reasons import Reason, brief, worst
-from trainer.sweep.rows import batches_of
+from trainer.sweep.stored_rows import batches_of
 from trainer.workers.no_gc import no_collection
 
 

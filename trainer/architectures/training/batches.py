@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer.dataset.batches import LazyWindows
+from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.side import Side
 from trainer.seeds import as_int32
 

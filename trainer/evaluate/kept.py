@@ -9,7 +9,7 @@ import msgspec
 from contracts.decode import decoded
 from contracts.errors import DatasetError, MissingError
 from contracts.files import read_file, write_file
-from trainer.evaluate.record import Evaluation
+from trainer.evaluate.figures import Evaluation
 from trainer.fits.record import Fits
 from trainer.versions import EVALUATION as CODE
 from trainer.versions import code_digest, library_versions
