@@ -14,6 +14,7 @@ FITTING = (
     *EXTRACTION,
     "trainer/architectures",
     "trainer/fits/fit_one.py",
+    "trainer/curves.py",
     "trainer/seeds.py",
     "trainer/workers/tensorflow_ready.py",
 )

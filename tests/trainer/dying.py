@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from trainer.architectures import Model
 from trainer.architectures.architecture import Cost
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 from trainer.fits.checkpoint import Stamp, save_checkpoint
 
 CURVES = Curves(unit="epoch", loss=[1.0], validation_loss=[1.0], validation_f1=[0.5], best=0)

@@ -81,7 +81,7 @@ def test_lazy_takes_some_channels_and_some_episodes(dataset: Dataset, schema: Fe
 def test_lazy_is_the_same_as_tf_data(dataset: Dataset) -> None:
     """In a process of its own: TensorFlow spoils this one for tflite-runtime."""
     code = (
-        "import sys, numpy as np; from pathlib import Path; from trainer.dataset.dataset import load_tensor_lazy\n"
+        "import sys, numpy as np; from pathlib import Path; from trainer import load_tensor_lazy\n"
         "lazy = load_tensor_lazy(Path(sys.argv[1]), batch=100, seed=5)\n"
         "found = [(x.numpy(), y.numpy()) for x, y in lazy.as_tf(epochs=2)]\n"
         "expected = [*lazy.epoch(0), *lazy.epoch(1)]\n"

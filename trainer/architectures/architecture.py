@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.errors import ConfigError, DatasetError, DivergedError
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 from trainer.dataset.shard import View
 from trainer.dataset.side import Side
 

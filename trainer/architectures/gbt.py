@@ -25,7 +25,7 @@ from trainer.architectures.architecture import (
     Settings,
     require_learnable,
 )
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.side import Side
 

@@ -115,9 +115,9 @@ def _forest(task: Conversion, source: Path) -> Converted:
     from trainer.compile.forests import CHECKPOINT, compile_forest
 
     if source.name == CHECKPOINT:
-        forest = treelite.Model.deserialize(str(source))
+        forest = treelite.Model.deserialize_bytes(source.read_bytes())
     else:
-        forest = treelite.frontend.from_xgboost(xgb.Booster(model_file=str(source)))
+        forest = treelite.frontend.from_xgboost(xgb.Booster(model_file=bytearray(source.read_bytes())))
     members, facts = compile_forest(forest, task.machines, task.compilers)
     return Converted(members=members, facts=facts)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -81,15 +82,13 @@ def compile_forest(
     described = json.loads(forest.dump_as_json())
     nodes = sum(len(tree["nodes"]) for tree in described["trees"])
     (classes,) = described["num_class"]
-    members = {}
+    members = {CHECKPOINT: bytes(forest.serialize_bytes())}
     with tempfile.TemporaryDirectory(prefix="phasewatch-") as name:
         folder = Path(name)
-        forest.serialize(os.fspath(folder / CHECKPOINT))
-        members[CHECKPOINT] = (folder / CHECKPOINT).read_bytes()
-        with hushed():
+        with hushed(), contextlib.chdir(folder):  # it takes no name that is not UTF-8
             tl2cgen.generate_c_code(
                 forest,
-                dirpath=folder / "c",
+                dirpath="c",
                 # not `quantize`: it prints thresholds with 8 digits, and float32 needs 9 to come back the same
                 params={"parallel_comp": min(UNITS, max(1, forest.num_tree))},
                 verbose=False,

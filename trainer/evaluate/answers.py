@@ -16,7 +16,7 @@ from contracts.errors import DivergedError
 from edge import scores
 from trainer.architectures import architecture_named
 from trainer.architectures.architecture import Cost, Model
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import Side, side_of
 from trainer.evaluate.figures import ChannelWorth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from contracts.events.payloads import Interval
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 from trainer.split import Split
 
 

@@ -15,7 +15,7 @@ from contracts.features.schema import FeatureSchema, require_schema
 from contracts.files import read_file, sha256, write_file
 from trainer.architectures import Architecture, Model
 from trainer.architectures.architecture import Settings
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 
 STAMP = "checkpoint.json"
 

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 
 from contracts.errors import DivergedError
-from trainer.architectures.curves import Curves
 from trainer.architectures.training.batches import Batches, batch_size
 from trainer.architectures.training.guard import Guard
 from trainer.architectures.training.state import Keeper
+from trainer.curves import Curves
 from trainer.dataset.side import Side
 
 EPOCHS, EPOCHS_QUICK = 120, 40

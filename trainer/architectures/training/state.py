@@ -14,7 +14,7 @@ import numpy as np
 
 from contracts.errors import MissingError
 from contracts.files import read_file, write_file
-from trainer.architectures.curves import Curves
+from trainer.curves import Curves
 
 EVERY_S = 10.0
 """Seconds of fitting that a kill may cost."""
