@@ -29,6 +29,7 @@ OUT ?= build/demo
 SPEED ?= 40
 BROKER ?=
 MOSQUITTO ?=
+AGAIN ?=
 PYTEST_ARGS ?=
 JOBS ?= auto
 
@@ -53,9 +54,9 @@ $(READY): constraints.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(READY) ## train on real recordings, replay, and watch the six events arrive (BROKER=url, MOSQUITTO=program, SPEED=n)
+demo: $(READY) ## train on real recordings, replay, and watch the six events arrive (BROKER=url, MOSQUITTO=program, SPEED=n, AGAIN=1)
 	@$(BIN)/python -m trainer.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
-		$(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
+		$(if $(AGAIN),--again) $(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
 test: $(READY) system ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons

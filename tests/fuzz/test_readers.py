@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SEEDS = Path(__file__).parent / "seeds"
-SECONDS = os.environ.get("FUZZ_SECONDS", "15")
+SECONDS = 8
 
 
 @pytest.mark.slow

@@ -23,6 +23,9 @@ def folder(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("demo") / "out"
     shutil.copytree(built.out, folder)
+    (folder / "keys").mkdir()
+    for suffix in (".key", ".pub"):
+        shutil.copy(built.key.with_suffix(suffix), folder / "keys" / f"demo{suffix}")
     return folder
 
 
@@ -31,7 +34,7 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: P
     command = [sys.executable, "-m", "trainer.demo", "--store", str(built.store), "--out", str(folder)]
     command += ["--speed", "max"]
     if broker == "mosquitto":
-        command += ["--mosquitto", str(program("mosquitto"))]
+        command += ["--again", "--mosquitto", str(program("mosquitto"))]
     env = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
@@ -40,7 +43,7 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: P
         r"metrics   scorecard \(by the trainer\): macro F1 [01]\.\d{3} \[[01]\.\d{3}, [01]\.\d{3}\]",
         r"confusion scorecard \(by the trainer\): truth down, decided across",
         r"profiles  scorecard .*; never tested: scan-and-dial",
-        r"episode   lab-q35-2-\S+: \S+ on lab-q35-2, watched by (gbt|cnn)-realistic-\w+ \(\S+( \S+)?, signed by demo\)",
+        r"episode   lab-q35-2-\S+: \S+ on lab-q35-2, watched by [a-z]+-realistic-\w+ \(\S+( \S+)?, signed by demo\)",
         r"window    \d\d:\d\d:\d\d  \S+ +#+\.* \d\.\d\d   truth infecting +(ok|MISSED)",
         r"perf      extraction \d+\.\d\d ms, inference \d+\.\d\d ms",
         r"the agent was (stopped -> )?online -> stopped",
@@ -48,6 +51,15 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: P
         r"bundles, best first: \S+/index\.json",
     ):
         assert re.search(words, done.stdout), words
+
+
+def test_demo_says_in_one_line_when_nothing_was_trained_before(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trainer.demo", "--again", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    found = f"demo: --again: nothing in {tmp_path / 'out'}; expected what a demo left; leave --again out\n"
+    assert done.stderr == found
+    assert not (tmp_path / "out").exists()
 
 
 def test_demo_says_in_one_line_when_there_is_nothing_to_train_on(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ def command_line() -> Parser:
     parser.add_argument(
         "--speed", type=_speed, default="40", metavar="N|max", help="times as fast as recorded (default: 40)"
     )
+    parser.add_argument("--again", action="store_true", help="train nothing: use what an earlier demo left in OUT")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--broker", metavar="URL", help="a broker that runs already (default: an embedded one)")
     where.add_argument("--mosquitto", type=Path, metavar="PROGRAM", help="start this mosquitto instead")
@@ -77,11 +78,14 @@ def _main(arguments: Sequence[str]) -> int:
         raise ConfigError("--mosquitto", f"no program {options.mosquitto}", expected="mosquitto", remedy="install it")
     console = Console(highlight=False)
     out: Path = options.out
+    if options.again and not (out / "index.json").exists():
+        raise ConfigError("--again", f"nothing in {out}", expected="what a demo left", remedy="leave --again out")
     key = _key(out / "keys")
-    _heading(console, "1. Train: gbt and cnn, each under both threat models, one host held out")
-    command = ["trainer.cli", "build", str(options.store), "--out", str(out), "--quick", "--key", str(key)]
-    command += ["--architectures", "gbt,cnn"]
-    _run(command, "the build")
+    if not options.again:
+        _heading(console, "1. Train: gbt and cnn, each under both threat models, one host held out")
+        command = ["trainer.cli", "build", str(options.store), "--out", str(out), "--quick", "--key", str(key)]
+        command += ["--architectures", "gbt,cnn"]
+        _run(command, "the build")
     index = msgspec.json.decode((out / "index.json").read_bytes(), type=_Index)
     realistic = (entry for entry in index.bundles if entry.threat_model == "realistic")
     best = next(realistic, index.bundles[0])
