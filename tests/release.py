@@ -20,7 +20,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "build" / "dist"
-NEEDED = ("contracts/features/channels.toml", "trainer/report/page.html", "edge/py.typed", "contracts/py.typed")
+NEEDED = (
+    "contracts/features/channels.toml",
+    "trainer/report/report.html",
+    "contracts/py.typed",
+    "edge/py.typed",
+    "trainer/py.typed",
+)
 """Files that are no Python, of which a wheel without them would not run."""
 
 
