@@ -281,6 +281,30 @@ def test_no_bytes_make_it_raise_and_no_row_is_out_of_bounds(
     assert decoder.counts.datagrams == 5
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([1, 2, 4, 6, 7, 8, 11, 12, 21, 22, 27, 28, *range(150, 158), 160]), st.integers(0, 40)
+        )
+    ),
+    st.binary(min_size=100, max_size=700),
+)
+def test_fields_of_lengths_that_no_element_has_give_no_row_that_is_out_of_bounds(
+    elements: list[tuple[int, int]], records: bytes
+) -> None:
+    decoder, known = Decoder(), template(256, *FLOW, *elements)
+    for data in (
+        ipfix(a_set(2, known) + a_set(256, records)),
+        v9(a_set(0, known) + a_set(256, records)),
+        ipfix(a_set(2, template(256, *elements, *MILLISECONDS)) + a_set(256, records)),
+    ):
+        for row in decoder.rows(data, "x", 1_700_000_000 * SECOND, 1):
+            assert 0 <= row.start_wall_ns <= 1 << 62 >= row.end_wall_ns >= 0
+            assert max(row.sport, row.dport) < 1 << 16
+            assert max(row.packets, row.bytes) < 1 << 63
+    assert all(0 < boot < 1 << 62 for boot in decoder.boots.values())
+
+
 # -- uptimes
 
 

@@ -1,9 +1,10 @@
-"""Coverage-guided fuzzing (atheris) of the readers of rows, manifests and bundles.
+"""Coverage-guided fuzzing (atheris) of the readers of rows, manifests, bundles and flow export datagrams.
 
     python -m tests.fuzz.readers tests/fuzz/seeds -max_total_time=60
 
 The first byte chooses the reader, the rest is what it reads. Whatever it is, a reader gives rows, a manifest or a
-bundle, or raises one of our errors on one line; anything else is a crash, and the input is kept by the fuzzer.
+bundle, or raises one of our errors on one line, and that of datagrams gives rows and raises nothing; anything else is a
+crash, and the input is kept by the fuzzer.
 `python -m tests.fuzz.readers --seeds tests/fuzz/seeds` makes the seeds anew from a real recording.
 """
 
@@ -15,30 +16,34 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["contracts"]):
+with atheris.instrument_imports(include=["contracts", "edge.collectors.export"]):
     from contracts.bundle.archive import read_bundle
     from contracts.errors import PhasewatchError
     from contracts.telemetry.episode import read_manifest
     from contracts.telemetry.lines import row_batches
     from contracts.telemetry.zstd import compress
+    from edge.collectors.export.decode import Decoder
 
 STEMS = ("proc", "qmp", "guest", "netflow", "labels")
 MANIFEST = 2 * len(STEMS)
 BUNDLE = MANIFEST + 1
-"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest, 11 a bundle."""
+DATAGRAMS = BUNDLE + 1
+"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest, 11 a bundle, 12 datagrams."""
 
 
 def one_input(data: bytes) -> None:
     """Feed one reader."""
     if not data:
         return
-    kind, body = data[0] % (BUNDLE + 1), data[1:]
+    kind, body = data[0] % (DATAGRAMS + 1), data[1:]
     refusal = ""
     try:
         if kind == MANIFEST:
             _manifest(body)
         elif kind == BUNDLE:
             _bundle(body)
+        elif kind == DATAGRAMS:
+            _datagrams(body)
         else:
             stem = STEMS[kind % len(STEMS)]
             name = f"{stem}.jsonl" + (".zst" if kind >= len(STEMS) else "")
@@ -65,6 +70,35 @@ def _bundle(body: bytes) -> None:
     assert bundle.key is None
     assert all(Path(name).name == name for name in bundle.members)
     assert bundle.members.keys() == bundle.manifest.members.keys()
+
+
+def _datagrams(body: bytes) -> None:
+    """Several, each after its length in two bytes: templates come before what they describe."""
+    decoder, at = Decoder(), 0
+    while at < len(body):
+        end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+        for row in decoder.rows(body[at + 2 : end], "192.0.2.1:1", 1_700_000_000_000_000_000, 1):
+            assert 0 <= row.start_wall_ns <= 2**62 >= row.end_wall_ns >= 0
+            assert max(row.sport, row.dport) <= 0xFFFF
+            assert max(row.packets, row.bytes) < 2**63
+        at = end
+    assert min(vars(decoder.counts).values()) >= 0
+
+
+def _write_datagrams(folder: Path) -> None:
+    """What each real exporter sent first."""
+    import json
+
+    for file in ("softflowd", "pmacctd-fprobe"):
+        sent: dict[int, bytes] = {}
+        for line in (folder.parents[1] / "netflow" / f"{file}.jsonl").read_text().splitlines():
+            one = json.loads(line)
+            data = bytes.fromhex(one["data"])
+            whole = sent.get(one["port"], b"") + len(data).to_bytes(2, "big") + data
+            if len(whole) < 4000:
+                sent[one["port"]] = whole
+        for port, data in sent.items():
+            (folder / f"datagrams-{port}").write_bytes(bytes([DATAGRAMS]) + data)
 
 
 def write_seeds(folder: Path) -> None:
@@ -100,6 +134,7 @@ def write_seeds(folder: Path) -> None:
         (folder / f"zstd-{name}").write_bytes(bytes([5]) + bytes.fromhex(start) + compress(b"\n"))
     (folder / "manifest-nested").write_bytes(manifest + b'{"host":' + b"[" * 3000)
     _write_bundles(folder)
+    _write_datagrams(folder)
     (folder / "manifest-outside").write_bytes(manifest + b'{"files":{"../x.jsonl":{}}}')
 
 

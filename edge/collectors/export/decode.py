@@ -99,7 +99,7 @@ class Decoder:
                 continue
             for values, scoped in self._records(known, number, body):
                 count += 1
-                if ie.BOOT_MS in values:
+                if 0 < values.get(ie.BOOT_MS, 0) <= MOST_NS // MS:
                     self.counts.restarts += known.boot_ms not in (None, values[ie.BOOT_MS])
                     known.boot_ms = values[ie.BOOT_MS]
                 if scoped:

@@ -69,7 +69,11 @@ def _ntp_ns(stamp: int) -> int:
 def addresses(values: Values) -> tuple[str, str] | None:
     """Source and destination, as text; None where a record is of no IP flow."""
     if SOURCE_4 in values and DESTINATION_4 in values:
-        return str(ipaddress.IPv4Address(values[SOURCE_4])), str(ipaddress.IPv4Address(values[DESTINATION_4]))
-    if SOURCE_6 in values and DESTINATION_6 in values:
-        return str(ipaddress.IPv6Address(values[SOURCE_6])), str(ipaddress.IPv6Address(values[DESTINATION_6]))
-    return None
+        pair, kind, bits = (values[SOURCE_4], values[DESTINATION_4]), ipaddress.IPv4Address, 32
+    elif SOURCE_6 in values and DESTINATION_6 in values:
+        pair, kind, bits = (values[SOURCE_6], values[DESTINATION_6]), ipaddress.IPv6Address, 128
+    else:
+        return None
+    if max(pair) >> bits:  # a template may say any length
+        return None
+    return str(kind(pair[0])), str(kind(pair[1]))
