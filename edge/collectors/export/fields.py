@@ -69,11 +69,13 @@ def _ntp_ns(stamp: int) -> int:
 def addresses(values: Values) -> tuple[str, str] | None:
     """Source and destination, as text; None where a record is of no IP flow."""
     if SOURCE_4 in values and DESTINATION_4 in values:
-        pair, kind, bits = (values[SOURCE_4], values[DESTINATION_4]), ipaddress.IPv4Address, 32
+        src, dst, bits = values[SOURCE_4], values[DESTINATION_4], 32
     elif SOURCE_6 in values and DESTINATION_6 in values:
-        pair, kind, bits = (values[SOURCE_6], values[DESTINATION_6]), ipaddress.IPv6Address, 128
+        src, dst, bits = values[SOURCE_6], values[DESTINATION_6], 128
     else:
         return None
-    if max(pair) >> bits:  # a template may say any length
+    if max(src, dst) >> bits:  # a template may say any length
         return None
-    return str(kind(pair[0])), str(kind(pair[1]))
+    if bits == 32:
+        return str(ipaddress.IPv4Address(src)), str(ipaddress.IPv4Address(dst))
+    return str(ipaddress.IPv6Address(src)), str(ipaddress.IPv6Address(dst))
