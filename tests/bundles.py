@@ -20,7 +20,7 @@ from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES
 from edge.runtimes import NativeRuntime
 
-# The interface of a library that the trainer makes. What it decides hangs on its first feature, and on FAVOURITE.
+# The interface of a library that the trainer makes. What it decides depends on its first feature, and on FAVOURITE.
 SOURCE = r"""
 #include <stdlib.h>
 #include <unistd.h>

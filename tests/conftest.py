@@ -88,7 +88,7 @@ def signing_key(shared: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def built(shared: Path, signing_key: Path) -> Build:
-    """All twelve models, quickly fitted, built once per run: who comes second waits for it."""
+    """All twelve models, quickly fitted, built once per run. Whichever process comes second waits."""
     store, out, said = shared / "build" / "store", shared / "build" / "out", shared / "build" / "output.txt"
     with locked(shared / "build.lock", wait_s=1200):
         if not said.exists():

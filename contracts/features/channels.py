@@ -1,6 +1,6 @@
 """The 46 channels: one named number each on the time grid. They are data (`channels.toml`), not code.
 
-A registry of one's own is a TOML file of the same columns, given to the trainer and to the edge by `--channels FILE`.
+Your own registry is a TOML file of the same columns, given to the trainer and to the edge by `--channels FILE`.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def default_channels() -> tuple[Channel, ...]:
 
 
 def read_channels(path: Path) -> tuple[Channel, ...]:
-    """A registry of one's own. Raises `MissingError` or `ConfigError`."""
+    """A registry from a TOML file. Raises `MissingError` or `ConfigError`."""
     try:
         data = path.read_bytes()
     except OSError as error:

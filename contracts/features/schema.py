@@ -93,7 +93,7 @@ def feature_names(channel_ids: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def feature_schema(channels: tuple[Channel, ...] | None = None) -> FeatureSchema:
-    """This version's schema over the 46 channels, or over a registry of one's own."""
+    """This version's schema over the 46 channels, or over your own registry."""
     return FeatureSchema(channels=default_channels() if channels is None else channels)
 
 

@@ -58,7 +58,7 @@ class _Stream(io.FileIO):
 
 
 def guard() -> None:
-    """Make this process's standard streams such. One that a caller has replaced is left as it is."""
+    """Guard this process's standard streams. One that a caller has replaced is left alone."""
     for number, stream in enumerate((sys.__stdin__, sys.__stdout__, sys.__stderr__)):
         if stream is None:
             _reopen(number)

@@ -82,7 +82,10 @@ def add(commands: Commands) -> None:
     parser.set_defaults(work=lambda options: _switched(*promote(site_of(options), tried_apart)))
 
     parser = commands.add_parser(
-        "dismiss", help="end the shadow", description="The shadow rides along no more.", example="edge dismiss"
+        "dismiss",
+        help="end the shadow",
+        description="End the shadow: it looks at no more windows.",
+        example="edge dismiss",
     )
     add_site(parser)
     parser.set_defaults(work=_dismiss)

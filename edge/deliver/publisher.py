@@ -41,7 +41,7 @@ class Publisher(ABC):
 
 
 class MqttPublisher(Publisher):
-    """A persistent MQTT 3.1.1 session under a stable client id, with a last will. Reconnects by itself, for ever.
+    """A persistent MQTT 3.1.1 session under a stable client id, with a last will. Reconnects by itself, without end.
 
     On every connect `on_connect` gives what a late subscriber needs: (topic, payload) pairs, published as retained.
     """
@@ -100,7 +100,7 @@ class MqttPublisher(Publisher):
             if self._seen({mid}, 2):
                 self._client.disconnect()
             elif (connection := self._client.socket()) is not None:
-                # no DISCONNECT: the broker shall publish the will in its place
+                # no DISCONNECT: the broker then publishes the will instead
                 with contextlib.suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as lost:
                     lost.shutdown(socket.SHUT_RDWR)
         self._client.loop_stop()
@@ -180,7 +180,7 @@ class Drain:
         except StorageError as error:
             log.error("%s", error)
             self.fault = error
-        except Exception as error:  # a thread that ends in silence would lose events for ever
+        except Exception as error:  # if this thread ended silently, no event would be sent any more
             log.exception("the drain stopped")
             self.fault = BrokerError("drain", repr(error), expected="to go on", remedy="report this as a bug")
 

@@ -44,7 +44,7 @@ def begin(site: Site) -> tuple[Active, Installed]:
     Only a start may conclude from what is on disk that agents ended: while one runs, the same notes are its own.
 
     Raises `MissingError` if nothing is installed, and as `activate` does if no bundle is left, or for a proven one that
-    may run again as soon as its agent is started rightly (with the trust folder that knows its maker, say).
+    may run again once its agent is started correctly, for example with the right trust folder.
     """
     if read_deployment(site.folder) == Deployment():
         raise _nothing(site)

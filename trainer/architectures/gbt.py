@@ -30,7 +30,7 @@ from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.side import Side
 
 THREADS, MANY_THREADS, MANY_WINDOWS = 1, 4, 20_000
-"""Sums over threads round by their number, so it goes by the data and not by the machine: the same seed shall give the
+"""Sums over threads round by their number, so it depends on the data, not on the machine: the same seed must give the
 same model. Small fits run beside each other, one thread each, since threads that wait for a core cost most of it."""
 ROUNDS, ROUNDS_QUICK = 600, 150
 PATIENCE, PATIENCE_QUICK = 60, 30

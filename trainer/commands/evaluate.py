@@ -15,9 +15,9 @@ from trainer.commands.options import Commands, add_engine, placed, workers_of
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate",
-        help="judge fitted models on the side that was held out",
-        description="Scores with intervals by episode, comparisons that hold together, calibration, alarms, what each\n"
-        "source and channel is worth, and the leak check, for every recipe that was fitted. Writes\n"
+        help="score fitted models on the episodes that were held out",
+        description="Scores with intervals by episode, comparisons corrected for their number, calibration, alarms,\n"
+        "what each source and channel is worth, and the leak check, for every recipe that was fitted. Writes\n"
         "OUT/evaluation.json and OUT/predictions/.",
         example="trainer evaluate build/models",
     )

@@ -16,10 +16,9 @@ def add(commands: Commands) -> None:
         "fit",
         help="fit models to a dataset",
         description="Split a dataset, and fit every architecture under every threat model to its training side,\n"
-        "stopped by its validation side. Fits are jobs: one per core, or on a Dask cluster. Started again with the "
-        "same\n"
-        "OUT, finished fits are kept and a killed one goes on where it was. OUT/fits.json says what was fitted to "
-        "what.",
+        "with early stopping by its validation side. Fits are jobs: one per core, or on a Dask cluster. Started\n"
+        "again with the same OUT, finished fits are kept and a killed one goes on where it was. OUT/fits.json says\n"
+        "what was fitted to what.",
         example="trainer fit build/dataset --out build/models --quick",
     )
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="what `trainer extract` made, or `write_dataset`")

@@ -35,7 +35,7 @@ def add(commands: Commands) -> None:
         description="Check a bundle (every digest, and the signature where its key is trusted here) and show what it "
         "says of\n"
         "itself: model, artifacts, what it was made from, and how good it is. Bundles of any feature schema can be\n"
-        "looked at; one that nobody trusted has signed, or a key that is revoked, is shown too, and said to be.",
+        "looked at. One without a trusted signature, or with a revoked key, is shown too, and marked.",
         example="trainer inspect build/first/bundles/gbt-realistic-86ac36ed4e68.bundle",
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .bundle file")

@@ -14,7 +14,7 @@ def add(commands: Commands) -> None:
         "keygen",
         help="make a key pair to sign bundles with",
         description="Make an Ed25519 key pair: FILE (mode 0600) signs; FILE with .pub goes into the trust folder of\n"
-        "every Pi that shall run your bundles.",
+        "every Pi that is to run your bundles.",
         example="trainer keygen ~/lab.key && scp ~/lab.pub pi:/etc/phasewatch/trust/",
     )
     parser.add_argument("path", type=Path, metavar="FILE", help="the private key's file; it must not exist")

@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "report",
         help="make the report of an evaluation",
-        description="One self-contained HTML page, and the same figures as one JSON file. Nothing is measured anew:\n"
+        description="One self-contained HTML page, and the same figures as one JSON file. Nothing is measured again:\n"
         "`trainer evaluate` does that.",
         example="trainer report build/models && xdg-open build/models/report.html",
     )

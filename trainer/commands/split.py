@@ -14,7 +14,7 @@ from trainer.commands.options import Commands, whole
 def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "split",
-        help="say which episodes a model may learn from, be tuned by, and be judged by",
+        help="divide the episodes into train, validation and test",
         description="Split a dataset by whole episodes: held_out_host (a host never seen), held_out_sample (variants\n"
         "of each profile never seen) or held_out_time (what came later, after an embargo). The validation side is\n"
         "taken from the training side by the same rule. Written as JSON with a digest; the same dataset always splits\n"

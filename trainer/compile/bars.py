@@ -9,7 +9,7 @@ MARGIN = 0.01
 """Of macro F1: the lower end of the paired 95 % interval lies above one point less. From one held-out episode there is
 no interval, and the value itself is taken: the report says so."""
 TAIL_MARGIN = 0.05
-"""Of the true positive rate at 1 % false positives, likewise; it hangs on the highest of a few dozen clean windows."""
+"""Of the true positive rate at 1 % false positives, likewise; it depends on the worst of a few dozen clean windows."""
 CALIBRATION_MARGIN = 0.02
 """Of the expected calibration error, each after its own temperature."""
 EXACT = 1e-5

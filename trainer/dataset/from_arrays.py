@@ -49,7 +49,7 @@ def write_dataset(
     step_ns: int = SECOND // 10,
     shard_bytes: int = SHARD_BYTES,
 ) -> Dataset:
-    """Write windows of one's own as a dataset that every command takes.
+    """Write your own windows as a dataset that every command takes.
 
     X: (N, C, T) numbers, stored as float32, NaN = not observed; may be larger than memory (a memory map).
     mask: (N, C, T) bool, True = observed, or None: whatever is not NaN.

@@ -29,7 +29,7 @@ of the resamples this figure is worked out on."""
 
 
 def speaks_of_infection(classes: tuple[str, ...]) -> bool:
-    """Whether classes are such that an alarm means anything."""
+    """Whether an alarm means anything for these classes."""
     return CLEAN in classes and bool(INFECTED & set(classes))
 
 

@@ -79,7 +79,7 @@ def joined(text: str) -> Iterator[Engine]:
 
 
 async def _greeted(text: str, certificates: dict[str, object]) -> None:
-    """Say who we are, and hear who that is: of its own, `distributed` waits for that for ever."""
+    """Exchange greetings within a time limit; `distributed` itself sets none."""
     from distributed.comm import connect
 
     comm = await connect(text, timeout=ANSWER_S, **certificates)

@@ -51,7 +51,7 @@ def prepare() -> None:
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
-        # sums over threads round by their number: the same seed shall give the same weights on any number of cores
+        # sums over threads round by their number: the same seed must give the same weights on any number of cores
         tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
         for gpu in tf.config.list_physical_devices("GPU"):
