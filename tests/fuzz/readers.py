@@ -91,7 +91,7 @@ def _write_datagrams(folder: Path) -> None:
 
     for file in ("softflowd", "pmacctd-fprobe"):
         sent: dict[int, bytes] = {}
-        for line in (folder.parents[1] / "netflow" / f"{file}.jsonl").read_text().splitlines():
+        for line in (Path(__file__).parents[1] / "netflow" / f"{file}.jsonl").read_text().splitlines():
             one = json.loads(line)
             data = bytes.fromhex(one["data"])
             whole = sent.get(one["port"], b"") + len(data).to_bytes(2, "big") + data
