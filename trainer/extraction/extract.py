@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import ConfigError, DatasetError, MissingError, SchemaMismatchError, WorkError
+from contracts.errors import ConfigError, DatasetError, MissingError, SchemaMismatchError
 from contracts.features.schema import FeatureSchema
 from contracts.files import locked
 from contracts.vocabulary import PHASES
@@ -29,8 +29,9 @@ from trainer.extraction.one_shard import Input, ShardTask, digest_of, extract_sh
 from trainer.sweep.catalogue import read_index
 from trainer.sweep.sweep import Sweep, require_episodes, sweep
 from trainer.versions import EXTRACTION, code_digest
-from trainer.workers.engine import Engine, Lost
-from trainer.workers.progress import say, stage
+from trainer.workers.engine import Engine
+from trainer.workers.progress import say
+from trainer.workers.run import run_all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,19 +117,8 @@ def _extracted(plan: Extraction, taken: Sequence[Input], engine: Engine) -> tupl
         name = f"{bits or 'all'}-{digest_of(plan.schema, inputs)[:16]}.arrow"
         tasks.append(ShardTask(name, tuple(inputs), known.get(name)))
     work = functools.partial(extract_shard, store=plan.store, folder=plan.out / SHARDS, schema=plan.schema)
-    made = {}
-    with stage("extract", len(tasks)) as step:
-        for task, entry in engine.run(work, tasks):
-            if isinstance(entry, Lost):
-                raise WorkError(
-                    f"worker for {task.name}",
-                    "ended without a word, twice",
-                    expected="to live",
-                    remedy="look for want of memory, or use fewer --workers",
-                )
-            if entry.windows:
-                made[task.name] = entry
-            step(f"{sum(one.windows for one in made.values())} windows")
+    found = run_all("extract", work, tasks, engine, lambda entry: f"{entry.windows} windows")
+    made = {name: entry for name, entry in found.items() if entry.windows}
     impossible = Counter[str]()
     for entry in made.values():
         impossible.update(entry.impossible)

@@ -8,7 +8,6 @@ import importlib.abc
 import os
 import sys
 from collections.abc import Iterator
-from typing import NoReturn
 
 from trainer.workers.hush import hushed
 
@@ -20,11 +19,7 @@ class _NotNow(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, _path: object, _target: object = None) -> None:
         """Says of what is unused that it is not there."""
         if name in _UNUSED:
-            self._absent(name)
-
-    @staticmethod
-    def _absent(name: str) -> NoReturn:
-        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 @contextlib.contextmanager
@@ -47,7 +42,7 @@ def prepare() -> None:
     # a keras.json of the user's would change what is computed, and without a home one is written into a folder "~"
     os.environ.setdefault("KERAS_HOME", os.devnull)
     with hushed(), _without_unused():
-        import keras  # noqa: F401 # at once, and so without the same
+        import keras  # noqa: F401 # loaded now, so that it finds none of the unused either
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
