@@ -33,7 +33,7 @@ AGAIN ?=
 PYTEST_ARGS ?=
 JOBS ?= auto
 
-.PHONY: help setup demo test test-arm64 arm64 test-pythons pythons lint bench release-check system schemas lock clean
+.PHONY: help setup demo guest test test-arm64 arm64 test-pythons pythons lint bench release-check system schemas lock clean
 
 help: ## this list
 	@echo "make TARGET; the targets are:"
@@ -83,7 +83,10 @@ lint: $(READY) ## ruff, mypy --strict, import-linter
 bench: $(READY) ## ratios against named peers, in one run
 	$(BIN)/python -m tests.bench
 
-system: ## what only the system's package manager has, for the tests: mosquitto, chromium, a compiler for a Pi
+guest: ## a tiny guest for QEMU, in build/guest: Debian's kernel, busybox and the feed (docs/live.md starts it)
+	@sh firmware-config/guest/build.sh build/guest
+
+system: ## what only the system's package manager has, for the tests: mosquitto, QEMU, a flow exporter, chromium, …
 	@sh tests/install-system-tools.sh
 
 release-check: $(READY) ## before a release: version and changelog agree; sdist and wheel build, and install in clean environments

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from contracts.shell.cli import Parser, Version, run
-from edge.commands import bundles, replay
+from edge.commands import bundles, doctor, replay
+from edge.commands import run as live
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,8 +26,10 @@ def command_line() -> Parser:
     )
     parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    live.add(commands)
     replay.add(commands)
     bundles.add(commands)
+    doctor.add(commands)
     return parser
 
 

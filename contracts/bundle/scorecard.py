@@ -40,6 +40,14 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     paired: Paired | None
 
 
+class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the training windows' means of one channel lay: edges ascending, each the last value of its bin, and the
+    share of windows in each of the `len(edges) + 1` bins."""
+
+    edges: tuple[float, ...]
+    shares: tuple[Share, ...]
+
+
 class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Per channel of the model's view: mean and standard deviation over the training windows' means, and importance:
     how much the validation log loss (nats) rises when the channel is taken away."""
@@ -47,3 +55,5 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     mean: tuple[float, ...]
     std: tuple[float, ...]
     importance: tuple[float, ...]
+    bins: tuple[Bins, ...] | None = None
+    """What drift is measured against; older bundles have none."""

@@ -72,12 +72,14 @@ class ClockSet(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One window. `decided` is null when the model abstained; `probabilities` are all 0 where it gave no numbers.
     `alarm`: enough windows in a row were decided to be of an infected phase, and not yet enough others since.
-    `latency_ms` is null in a replay: see `perf` there. `doubted`: sources that are there and are not believed, and why:
-    they count as not observed. `impossible`: per source, readings or flow records that cannot be, and were left out.
-    `clock_set`: on the first window after it happened."""
+    `doubted`: sources that are there and are not believed, and why: they count as not observed. `impossible`: per
+    source, readings or flow records that cannot be, and were left out. `clock_set`: on the first window after it
+    happened. `evidence`: where an alarm rises, the episode that keeps the rows around it.
+
+    Nothing here depends on how the rows came: a live watch and a replay of its recording give the same windows. Whether
+    a watch is live is in its `episode` event, what it costs in `perf`."""
 
     episode_id: str
-    mode: Literal["live", "replay"]
     bundle: BundleRef
     start_wall_ns: Whole
     end_wall_ns: Whole
@@ -88,11 +90,11 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     purity: Share | None
     observed: dict[Source, Share]
     top_channels: list[TopChannel]
-    latency_ms: float | None
     flags: list[Flag]
     doubted: dict[Source, Doubt] = {}
     impossible: dict[Source, Whole] = {}
     clock_set: ClockSet | None = None
+    evidence: str | None = None
     shadow: ShadowWindow | None = None
 
 
@@ -190,8 +192,31 @@ class ShadowCost(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     disagreement: Interval
 
 
+class SourcePerf(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One source of a live guest. `rows`, `failures` (times it was lost or could not be opened), `skipped` (ticks that
+    came too late), `late` (rows that came too late for their window) and `counts` are since the agent began.
+    `took_ms`: one read. `lag_ms`: proc and qmp, behind their tick; guest, its line behind the quickest of late;
+    netflow, from a flow's end to its arrival. `observed`: mean share over the windows since the last report, null if
+    there was none. `notes`: fields that cannot be read, and why."""
+
+    up: bool
+    problem: str | None
+    rows: Whole
+    failures: Whole
+    skipped: Whole
+    late: Whole
+    took_ms: Latency
+    lag_ms: Latency
+    observed: Share | None
+    counts: dict[str, Whole] = {}
+    notes: dict[str, str] = {}
+
+
 class PerfData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the agent costs. `cpu_share` is in cores; temperature and throttling are null off a Raspberry Pi."""
+    """What the agent costs. `cpu_share` is in cores; temperature and throttling are null off a Raspberry Pi.
+    `lateness_ms`: from a live window's settling to its event in the outbox. `disk_free_bytes`: where the outbox is.
+    `sources`: of a live guest. `drift`: per channel, the population stability index of what was seen in the last hour
+    against the bundle's training side (0.1 is little, 0.25 much); empty until there is enough to say."""
 
     period_s: float
     extraction_ms: Latency
@@ -203,4 +228,8 @@ class PerfData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dropped: Whole
     temperature_c: float | None
     throttled: bool | None
+    lateness_ms: Latency | None = None
+    disk_free_bytes: Whole | None = None
+    sources: dict[Source, SourcePerf] = {}
+    drift: dict[str, float] = {}
     shadow: ShadowCost | None = None

@@ -23,6 +23,8 @@ PIECE = 1 << 20
 """Compressed files are expanded by so many bytes at a time."""
 SLICE = 1 << 16
 """... and are read by so many."""
+_FRAME = 1 << 26
+"""Bytes of rows in one frame of a file that grows by frames: a few seconds hold less than one of them."""
 MAX_RATIO = 1000
 """Honest rows compress 10 to 60 times; past this (and past 1 MiB) a frame is taken for a bomb."""
 _OPTIONS: dict[int, int] = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW.bit_length() - 1}
@@ -82,8 +84,24 @@ def _after(done: int) -> str:
     return f" after {done} bytes of rows" if done else ""
 
 
-def compress(data: bytes) -> bytes:
+def compress(data: bytes, level: int = 10) -> bytes:
     """One zstd frame with a checksum."""
     parameter = zstd.CompressionParameter
-    options: dict[int, int] = {parameter.compression_level: 10, parameter.checksum_flag: 1}
+    options: dict[int, int] = {parameter.compression_level: level, parameter.checksum_flag: 1}
     return bytes(zstd.compress(data, options=options))
+
+
+def whole_frames(data: bytes) -> bytes:
+    """As much of the start of `data` as is whole frames: what a power cut left of a file that grew by frames."""
+    stored, at = memoryview(data), 0
+    while at < len(stored):
+        try:
+            size = zstd.get_frame_size(stored[at:])
+            decompressor = zstd.ZstdDecompressor(options=_OPTIONS)
+            decompressor.decompress(stored[at : at + size], max_length=_FRAME)
+        except zstd.ZstdError:
+            break
+        if not decompressor.eof:
+            break
+        at += size
+    return data[:at]

@@ -19,6 +19,8 @@ from edge.deploy.first_try import tried_apart
 from edge.deploy.site import Site
 from edge.deploy.verbs import dismiss, install, promote, rollback
 from edge.model.opened import Active, activate
+from edge.session.status import Status as Running
+from edge.session.status import read_status
 
 
 class Standing(msgspec.Struct, kw_only=True):
@@ -42,6 +44,7 @@ class Status(msgspec.Struct, kw_only=True):
     previous: Standing | None
     shadow: Standing | None
     returned: dict[str, str | None] | None
+    running: Running | None
 
 
 def add(commands: Commands) -> None:
@@ -164,6 +167,7 @@ def _self_test(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     site = site_of(options)
     state = read_deployment(site.folder)
+    running = read_status(site.folder)
     roles = {"current": state.current, "previous": state.previous, "shadow": state.shadow}
     installed = {role: one for role, one in roles.items() if one is not None}
     # every fork comes before the first is opened here: a runtime may start threads
@@ -176,6 +180,7 @@ def _status(options: argparse.Namespace) -> int:
         previous=standings.get("previous"),
         shadow=standings.get("shadow"),
         returned=None if state.returned is None else msgspec.structs.asdict(state.returned),
+        running=running,
     )
     if options.json:
         print_json(found)
@@ -184,7 +189,17 @@ def _status(options: argparse.Namespace) -> int:
             print(f"{role:<10}{_in_words(standings.get(role))}")
         if found.returned is not None:
             print(f"returned  from {found.returned['left']}: {found.returned['why']}")
+        print(f"running   {'none' if running is None else printable(running.sentence)}")
+        for guest in () if running is None else running.guests:
+            print(f"drift     {guest.id}: {_far(guest.drifted)}")
     return int(any(one.fault is not None for one in standings.values()))
+
+
+def _far(drifted: dict[str, float] | None) -> str:
+    if drifted is None:
+        return "not enough windows yet, or a bundle that says nothing of its training side"
+    far = ", ".join(f"{channel} {index:.2f}" for channel, index in drifted.items())
+    return f"far from the training side: {far}" if far else "no channel is far from the training side"
 
 
 def _ends_a_process(site: Site, installed: Installed) -> str | None:

@@ -47,7 +47,7 @@ def _replay(options: argparse.Namespace) -> int:
     from edge.deploy.follow import Follower
     from edge.model.models import Fixed, Models
     from edge.model.opened import activate
-    from edge.session import replay_all
+    from edge.session.replayed import replay_all
 
     if len({path.resolve() for path in options.episodes}) < len(options.episodes):
         raise ConfigError("EPISODE…", "one is named twice", expected="each once", remedy="name it once")

@@ -16,7 +16,7 @@ from typing import Any
 
 from contracts.errors import ConfigError
 from contracts.files import locked
-from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience
+from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience, refusal
 from edge.deliver.queued import Event, delete, insert, prepare
 
 log = logging.getLogger("edge.outbox")
@@ -198,6 +198,16 @@ class Outbox:
                 self._held.popleft()
             self._writing.eased()
         return True
+
+
+def waiting(path: Path) -> int:
+    """How many events wait in a file that perhaps another process uses. Raises `StorageError`."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as db:
+            (count,) = db.execute("SELECT count(*) FROM queue").fetchone()
+    except sqlite3.Error as error:
+        raise refusal(path, error, str(error)) from None
+    return int(count)
 
 
 @contextlib.contextmanager

@@ -63,7 +63,7 @@ class Patience:
             return work()
         except sqlite3.Error as error:
             if _code(error) not in _PASSING:
-                raise self._refusal(error, str(error)) from None
+                raise refusal(self._path, error, str(error)) from None
             if self._fault is None:
                 self._since = time.monotonic()
                 log.warning("%s: %s; %s", self._path, error, self._meanwhile)
@@ -89,9 +89,11 @@ class Patience:
             self._until = now + self._seconds
             log.warning("%s: nothing goes on without it now; waiting for up to %.3g s", self._path, self._seconds)
         elif now >= self._until:
-            raise self._refusal(self._fault, f"{self._fault} for {now - self._since:.1f} s")
+            raise refusal(self._path, self._fault, f"{self._fault} for {now - self._since:.1f} s")
 
-    def _refusal(self, error: sqlite3.Error, found: str) -> StorageError:
-        code = _code(error)
-        remedy = _PASSING.get(code) or _LASTING.get(code) or _DAMAGED
-        return StorageError(self._path, found, expected="an outbox that can be written", remedy=remedy)
+
+def refusal(path: Path, error: sqlite3.Error, found: str) -> StorageError:
+    """A fault by its right name."""
+    code = _code(error)
+    remedy = _PASSING.get(code) or _LASTING.get(code) or _DAMAGED
+    return StorageError(path, found, expected="an outbox that can be written", remedy=remedy)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from contracts.features.schema import FeatureSchema
-from contracts.telemetry.episode import Episode
+from contracts.telemetry.episode import Episode, read_manifest
+from contracts.telemetry.parts import WatchPart, watch_part
 from contracts.telemetry.rows import Row, arrival_ns
 from contracts.vocabulary import Source
 from edge.extract.sampled import CLOCK_TOLERANCE_NS
@@ -19,17 +21,19 @@ from edge.watch.subject import Subject
 
 
 def subject_of(episode: Episode) -> Subject:
-    """What a recording says about itself."""
+    """What a recording says about itself. A part of a live watch is of that watch, whose end is met when it comes."""
     manifest = episode.manifest
+    part = watch_part(manifest, episode.path)
     return Subject(
         mode="replay",
         host_id=manifest.host_id,
         guest_id=manifest.guest_id,
-        episode_id=manifest.episode_id,
+        episode_id=manifest.episode_id if part is None else part.id,
         guest_addresses=frozenset(manifest.guest_addresses),
         sources=tuple(episode.rows),
-        started_wall_ns=manifest.started_wall_ns,
-        ended_wall_ns=manifest.ended_wall_ns,
+        started_wall_ns=part.started_wall_ns if part is not None and part.part == 0 else manifest.started_wall_ns,
+        ended_wall_ns=manifest.ended_wall_ns if part is None else None,
+        evidence=part is not None and part.evidence,
         profile=manifest.profile,
         sample_name=manifest.sample_name,
         labels=episode.labels,
@@ -47,8 +51,8 @@ class Arrival(NamedTuple):
 
 def arrivals(episode: Episode) -> Iterator[Arrival]:
     """All rows in the order in which they arrived: that of the wall clock, or where it was set meanwhile, of one that
-    was not."""
-    steps = _clock_steps(episode)
+    was not. A part of a live watch ends where the clock is set."""
+    steps = [] if watch_part(episode.manifest, episode.path) else _clock_steps(episode)
     every = [
         (unset, source, row)
         for source, rows in episode.rows.items()
@@ -121,21 +125,61 @@ class Pace:
                 time.sleep(ahead)
 
 
-def replay(agent: Agent, episode: Episode, schema: FeatureSchema, speed: float | None) -> None:
-    """Run one recording through the agent. Only rows that had arrived by a window's settling are known to it."""
-    manifest = episode.manifest
-    pace = Pace(manifest.started_wall_ns, speed)
+def replay(
+    agent: Agent, episode: Episode, schema: FeatureSchema, speed: float | None, more: Iterable[Episode] = ()
+) -> None:
+    """Run one recording through the agent. Only rows that had arrived by a window's settling are known to it.
+
+    more: of a live watch, the parts that follow, as `watches` groups them.
+    """
+    pace = Pace(episode.manifest.started_wall_ns, speed)
     agent.begin(subject_of(episode))
-    over = manifest.ended_wall_ns + schema.settle_ns
+    if watch_part(episode.manifest, episode.path) is None:
+        over = episode.manifest.ended_wall_ns + schema.settle_ns
+        _run(agent, episode, pace, until_ns=over)
+        pace.wait_until(over)
+        agent.advance(over)
+        agent.end()
+        return
+    _run(agent, episode, pace)
+    for part in more:
+        started, about = part.manifest.started_wall_ns, watch_part(part.manifest, part.path)
+        if about is not None and about.moved_ns:
+            agent.clock_set(started - about.moved_ns, started)
+            pace.clock_set(about.moved_ns)
+        _run(agent, part, pace)
+        episode = part
+    pace.wait_until(episode.manifest.ended_wall_ns)
+    agent.stop(episode.manifest.ended_wall_ns)
+
+
+def _run(agent: Agent, episode: Episode, pace: Pace, until_ns: int | None = None) -> None:
+    """Feed its rows; those that arrive after `until_ns` (Unix ns) can count in no window any more."""
     for at_ns, set_ns, source, row in arrivals(episode):
         if set_ns:
             agent.clock_set(at_ns - set_ns, at_ns)
             pace.clock_set(set_ns)
-        if at_ns > over:
-            continue  # it can count in no window any more
+        if until_ns is not None and at_ns > until_ns:
+            continue
         pace.wait_until(at_ns)
         agent.advance(at_ns - 1)  # a row that arrives in the very moment of settling still counts
         agent.feed(source, row)
-    pace.wait_until(over)
-    agent.advance(over)
-    agent.end()
+
+
+def watches(episodes: Sequence[Path]) -> list[list[Path]]:
+    """Recordings, those together that are parts of one live watch and follow each other without a gap."""
+    found: list[list[Path]] = []
+    before: WatchPart | None = None
+    for path in episodes:
+        part = watch_part(read_manifest(path), path)
+        follows = (
+            part is not None
+            and before is not None
+            and (part.id, part.part, part.continues) == (before.id, before.part + 1, True)
+        )
+        if follows:
+            found[-1].append(path)
+        else:
+            found.append([path])
+        before = part
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,16 +67,16 @@ class Detector:
         decided: Phase | None,
         *,
         episode_id: str,
-        mode: Literal["live", "replay"],
         known: Known | None,
         alarm: Alarm,
-        latency_ms: float | None,
+        evidence: Callable[[int, bool], str | None],
         dropped: bool,
         clock_step: bool,
         clock_set: ClockSet | None,
         shadow: ShadowWindow | None,
     ) -> WindowData:
-        """The payload for the first window. `alarm` sees what was decided; shadow: what another model made of it."""
+        """The payload for the first window. `alarm` sees what was decided; evidence: what keeps the rows of a window
+        (by its end, and whether the alarm stands); shadow: what another model made of it."""
         end, active = int(windows.ends[0]), self._active
         observed = {
             source: round(float(windows.mask[0, at].mean()), 4) for source, at in self._of_source.items() if len(at)
@@ -88,23 +88,23 @@ class Detector:
             "rows_dropped": dropped,
             "unsigned_bundle": active.ref.key is None,
         }
+        raised = alarm.see(None if decided is None else decided in INFECTED)
         return WindowData(
             episode_id=episode_id,
-            mode=mode,
             bundle=active.ref,
             start_wall_ns=end - self._schema.window_ns,
             end_wall_ns=end,
             probabilities=self.said(probabilities),
             decided=decided,
-            alarm=alarm.see(None if decided is None else decided in INFECTED),
+            alarm=raised,
             truth=known.phase if known else None,
             purity=round(known.purity, 4) if known else None,
             observed=observed,
             top_channels=self._top_channels(windows),
-            latency_ms=latency_ms,
             doubted={source: doubt for source in windows.doubts if (doubt := windows.doubt(source, 0)) is not None},
             impossible={source: int(some[0]) for source, some in windows.impossible.items() if some[0]},
             clock_set=clock_set,
+            evidence=evidence(end, raised),
             shadow=shadow,
             flags=[flag for flag, raised in flags.items() if raised],
         )

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 
 from contracts.bundle.archive import Bundle, BundleManifest, document, read_bundle
 from contracts.bundle.keys import TrustedKeys
-from contracts.bundle.scorecard import Reference, Scorecard
+from contracts.bundle.scorecard import Bins, Reference, Scorecard
 from contracts.errors import BundleError
 from contracts.events.payloads import BundleRef
 from contracts.features.channels import view_of
 from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES
 from edge.runtimes import Runtime, open_runtime
+
+_MOST_BINS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,20 @@ def _reference(bundle: Bundle) -> Reference:
             expected=f"{channels} finite means, deviations above 0, and importances",
             remedy="build the bundle again",
         )
+    if reference.bins is not None and not (len(reference.bins) == channels and all(map(_is_whole, reference.bins))):
+        raise BundleError(
+            f"{bundle.path}:reference.json",
+            "bins that do not fit its channels",
+            expected=f"for {channels} channels, ascending edges and a share for each bin",
+            remedy="build the bundle again",
+        )
     return reference
+
+
+def _is_whole(bins: Bins) -> bool:
+    edges = np.array(bins.edges)
+    ascending = bool(np.isfinite(edges).all() and (np.diff(edges) > 0).all())
+    return ascending and len(bins.shares) == len(edges) + 1 <= _MOST_BINS
 
 
 def _array(bundle: Bundle, name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -32,7 +33,12 @@ class Timings:
             held, count = list(self._held), self._count
             self._held.clear()
             self._count = 0
-        if not held:
-            return Latency(count=0, p50=None, p95=None, p99=None)
-        p50, p95, p99 = (round(float(p), 4) for p in np.percentile(held, [50, 95, 99]))
-        return Latency(count=count, p50=p50, p95=p95, p99=p99)
+        return latency_of(held, count)
+
+
+def latency_of(milliseconds: Sequence[float], count: int | None = None) -> Latency:
+    """Percentiles. count: where there were more than these."""
+    if not milliseconds:
+        return Latency(count=0, p50=None, p95=None, p99=None)
+    p50, p95, p99 = (round(float(p), 4) for p in np.percentile(milliseconds, [50, 95, 99]))
+    return Latency(count=len(milliseconds) if count is None else count, p50=p50, p95=p95, p99=p99)

@@ -5,5 +5,7 @@ subject.py       what is watched
 watch.py         how far the watch has come
 ring.py          the last minute of rows
 health.py        what the agent itself costs
+evidence.py      which recording keeps an alarm's rows
 score_events.py  scores as events
+drift.py         how far what is seen is from what was learned from
 """

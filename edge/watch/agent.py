@@ -68,8 +68,8 @@ class Agent:
         """The clock (Unix ns) stands at `now_ns`: look at every window that has settled, in order."""
         watch = self._now_watching
         while (end := watch.due(now_ns)) is not None:
-            if self._models.poll():
-                self._take_over(end + self._schema.settle_ns)
+            self._models.poll()
+            self._take_over(end + self._schema.settle_ns)
             with ended_if_it_hangs(WINDOW_HANGS_S) if self._models.on_trial else contextlib.nullcontext():
                 self._look(watch, end)
             if watch.perf_due(end + self._schema.settle_ns):
@@ -82,6 +82,12 @@ class Agent:
             watch.cut_short(before_ns)
             self.advance(before_ns + self._schema.settle_ns)
         watch.clock_set(before_ns, after_ns)
+
+    def stop(self, wall_ns: int) -> None:
+        """A live watch ends at this moment: windows that end by then are looked at with what is known of them."""
+        self._now_watching.ends_at(wall_ns)
+        self.advance(wall_ns + self._schema.settle_ns)
+        self.end()
 
     def end(self) -> None:
         """The recording is over, or the guest is gone."""
@@ -97,8 +103,19 @@ class Agent:
         assert self._watch is not None, "begin() comes first"
         return self._watch
 
+    @property
+    def windows(self) -> int:
+        """Looked at in this watch."""
+        return 0 if self._watch is None else self._watch.windows
+
+    @property
+    def evidence(self) -> tuple[str, int] | None:
+        """The recording that a window has just named, and that window's end; said once."""
+        return None if self._watch is None else self._watch.evidence.take()
+
     def _take_model(self) -> None:
         self._active = self._models.active
+        self._health.reference(self._active)
         self._detector = Detector(self._active, self._schema)
         self._scores = running.RunningScores(self._active)
         self._introduced: set[str] = set()
@@ -108,7 +125,8 @@ class Agent:
         self._shadow = None if beside is None else Shadow(beside, self._schema)
 
     def _take_over(self, at_ns: int) -> None:
-        """Another model from the next window on: the old one's scores are said, then the new one introduces itself."""
+        """If there is another model, it is the next window's: the old one's scores are said, then the new one
+        introduces itself. Asked by identity, since several agents share their models."""
         other = self._models.active is not self._active
         if other:
             self._emit_scores(at_ns)
@@ -145,7 +163,6 @@ class Agent:
         self._health.extraction.add((extracted - began) * 1000)
         self._health.inference.add((inferred - extracted) * 1000)
 
-        live = watch.subject.mode == "live"
         known = watch.known(end)
         lost = watch.ring.dropped_ns
         decided = self._detector.decided(windows, probabilities)
@@ -157,22 +174,23 @@ class Agent:
             probabilities,
             decided,
             episode_id=watch.subject.episode_id,
-            mode=watch.subject.mode,
             known=known,
             alarm=watch.alarm,
-            # a measured time would make every replay another one
-            latency_ms=round((inferred - began) * 1000, 4) if live else None,
+            evidence=watch.evidence.name,
             dropped=lost is not None and lost >= end - reach_ns(self._schema),
             clock_step=watch.spans_step(end),
             clock_set=watch.take_clock_set(),
             shadow=beside,
         )
         self._emit(data, end + self._schema.settle_ns)
+        if watch.subject.mode == "live":
+            self._health.lateness.add(max(0, time.time_ns() - end - self._schema.settle_ns) / 1e6)
         took = time.perf_counter() - began
         self._health.total.add(took * 1000)
         if self._models.on_trial:  # a slow shadow is not held against the one that it shadows
             self._models.window(late=(took - (looked - asked)) * SECOND > late_ns(self._schema))
         watch.count(data.observed)
+        self._health.windowed(windows, data.observed)
         if known is not None:
             watch.decisions.append((PHASES.index(known.phase), choice(probabilities)))
 

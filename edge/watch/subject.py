@@ -25,3 +25,5 @@ class Subject:
     profile: str | None = None
     sample_name: str | None = None
     labels: Sequence[LabelRow] = ()
+    evidence: bool = False
+    """Whether recordings of its alarms are kept, or were: its windows name them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from contracts.events.payloads import ClockSet
@@ -10,6 +12,7 @@ from contracts.vocabulary import PHASES, SOURCES, Source
 from edge.alarm import Alarm
 from edge.extract import truth_of
 from edge.model.known import Known
+from edge.watch.evidence import Evidence
 from edge.watch.ring import Ring
 from edge.watch.subject import Subject
 
@@ -26,6 +29,7 @@ class Watch:
         self.ring = Ring(schema, subject.sources, subject.guest_addresses)
         self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
         self.alarm = Alarm()
+        self.evidence = Evidence(subject.guest_id, kept=subject.evidence)
         self.decisions: list[tuple[int, int | None]] = []
         self.last_end_ns = subject.started_wall_ns
         self._next_perf_ns = subject.started_wall_ns + PERF_EVERY_NS
@@ -51,6 +55,10 @@ class Watch:
             return False
         self._next_perf_ns = at_ns + PERF_EVERY_NS - (at_ns - self._next_perf_ns) % PERF_EVERY_NS
         return True
+
+    def ends_at(self, wall_ns: int) -> None:
+        """A live watch ends: windows beyond this moment are not looked at."""
+        self.subject = dataclasses.replace(self.subject, ended_wall_ns=wall_ns)
 
     def far_back(self, after_ns: int) -> bool:
         """Whether a clock that was set back to `after_ns` would leave the watch without a window for long."""

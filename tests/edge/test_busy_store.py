@@ -23,11 +23,11 @@ from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import parse_broker
-from edge import session
 from edge.deliver.outbox import HELD, Message, Outbox, opened
 from edge.deliver.publisher import Drain, Publisher
 from edge.model.models import Fixed
 from edge.model.opened import activate
+from edge.session import replayed as session
 from tests.bundles import make_bundle
 from tests.edge.holding import Holder
 from tests.edge.test_outbox import put

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.bundle.scorecard import Reference
+from contracts.bundle.scorecard import Bins, Reference
 from trainer.architectures.architecture import Model, log_loss
 from trainer.dataset.side import Side
 
 GOLDEN_PER_CLASS = 2
+BINS = 10
+"""Of a channel's levels, for drift: the custom of the population stability index."""
 _WINDOWS = 2000
 """Importance is worked out on at most so many windows."""
 
@@ -53,7 +55,21 @@ def reference(model: Model, train: Side, validation: Side, channels: int) -> Ref
         mean=tuple(float(v) for v in mean),
         std=tuple(float(v) if v > 1e-6 else 1.0 for v in std),
         importance=tuple(round(v, 6) for v in importance),
+        bins=tuple(_bins(column) for column in levels.T),
     )
+
+
+def _bins(levels: NDArray[np.float64]) -> Bins:
+    """Ten bins of about as many windows each; fewer where many windows share a value. levels: (N,), NaN = not observed.
+
+    A value that is an edge counts in the bin below it: the many zeros of a quiet channel have a bin of their own.
+    """
+    known = levels[~np.isnan(levels)]
+    if not len(known):
+        return Bins(edges=(), shares=(1.0,))
+    edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
+    counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
+    return Bins(edges=tuple(edges.tolist()), shares=tuple(round(float(n) / len(known), 6) for n in counts))
 
 
 def _levels(x: NDArray[np.float32], width: int) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from contracts.shell.broker import Broker
 from contracts.telemetry.episode import read_episode
 from edge.deliver.outbox import opened
 from edge.deliver.publisher import Drain, MqttPublisher
-from edge.feeds.replay import replay
+from edge.feeds.replay import replay, watches
 from edge.model.models import Models
 from edge.watch.agent import Agent
 from edge.watch.health import Health
@@ -44,8 +44,9 @@ def replay_all(
         drain = Drain(outbox, publisher, health.publish.add)
         try:
             agent = Agent(models, schema, node=node, outbox=outbox, health=health)
-            for path in episodes:
-                replay(agent, read_episode(path, allow_missing=allow_missing), schema, speed)
+            for first, *more in watches(episodes):
+                parts = (read_episode(path, allow_missing=allow_missing) for path in more)
+                replay(agent, read_episode(first, allow_missing=allow_missing), schema, speed, parts)
             drained = drain.wait_empty(drain_timeout)
         finally:
             publisher.abort()

@@ -1,0 +1,134 @@
+"""An episode that is being written: files that grow by whole frames, and `episode.json` at the end.
+
+Until then the folder holds `recording.json`, a manifest without its end, so that no reader takes it for an episode, and
+whoever comes after a power cut can make it whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import IO, cast
+
+import msgspec
+
+from contracts.decode import decoded
+from contracts.errors import PhasewatchError, RowError
+from contracts.files import read_file, sha256, write_file
+from contracts.telemetry.lines import REDO, row_batches
+from contracts.telemetry.manifest import FileEntry, Manifest
+from contracts.telemetry.rows import Row, arrival_ns
+from contracts.telemetry.zstd import compress, whole_frames
+from contracts.vocabulary import SOURCES, Source
+from edge.record.frames import Batch
+
+_log = logging.getLogger("edge")
+DRAFT = "recording.json"
+_encoder = msgspec.json.Encoder()
+
+
+class Part:
+    """One folder. Every method raises `OSError` or `StorageError` when the disk will not."""
+
+    def __init__(self, folder: Path, draft: Manifest, sources: tuple[Source, ...]) -> None:
+        """draft: the manifest, but for end and files."""
+        self.folder, self._draft = folder, draft
+        self._files: dict[Source, IO[bytes]] = {}
+        self._digests = {source: hashlib.sha256() for source in sources}
+        self._entries = {source: FileEntry(sha256="0" * 64, bytes=0, rows=0) for source in sources}
+        write_file(folder / DRAFT, _encoder.encode(draft))
+        try:
+            for source in sources:  # also of one that stays silent: it was watched
+                self._files[source] = (folder / f"{source}.jsonl.zst").open("xb")
+                self._append(source, 0, compress(b""))
+            self._sync()
+        except OSError:
+            self.abandon()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return sum(entry.bytes for entry in self._entries.values())
+
+    def append(self, batch: Batch) -> None:
+        """A few seconds more, on disk when this returns."""
+        for source, frame in batch.frames.items():
+            if source in self._files:
+                self._append(source, frame.rows, frame.data)
+        self._sync()
+
+    def finish(self, ended_wall_ns: int) -> None:
+        """It is an episode now; or nothing, where it would be one of no length."""
+        self.abandon()
+        if ended_wall_ns <= self._draft.started_wall_ns:
+            remove(self.folder)
+            return
+        files = {
+            f"{source}.jsonl.zst": msgspec.structs.replace(entry, sha256=self._digests[source].hexdigest())
+            for source, entry in self._entries.items()
+        }
+        _whole(self.folder, msgspec.structs.replace(self._draft, ended_wall_ns=ended_wall_ns, files=files))
+
+    def abandon(self) -> None:
+        """Close the files and leave them as they are."""
+        for file in self._files.values():
+            with contextlib.suppress(OSError):
+                file.close()
+        self._files = {}
+
+    def _append(self, source: Source, rows: int, data: bytes) -> None:
+        self._files[source].write(data)
+        self._digests[source].update(data)
+        entry = self._entries[source]
+        self._entries[source] = msgspec.structs.replace(entry, bytes=entry.bytes + len(data), rows=entry.rows + rows)
+
+    def _sync(self) -> None:
+        for file in self._files.values():
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def whole_again(folder: Path) -> bool:
+    """Make an episode of what a power cut left: its whole frames. False, and the reason logged, where nothing is whole.
+
+    Raises `OSError`, `StorageError` when the disk will not.
+    """
+    try:
+        path = folder / DRAFT
+        draft = decoded(read_file(path, 1 << 20), Manifest, path, RowError, expected="a manifest", remedy=REDO)
+        last, files = draft.started_wall_ns, {}
+        for source in SOURCES:
+            file = folder / f"{source}.jsonl.zst"
+            if file.exists():
+                stored = whole_frames(read_file(file))
+                rows = [cast(Row, row) for some in row_batches(stored, source, file) for row in some]
+                last = max([last, *(arrival_ns(row) for row in rows)])
+                write_file(file, stored)
+                files[file.name] = FileEntry(sha256=sha256(stored), bytes=len(stored), rows=len(rows))
+    except PhasewatchError as error:
+        if error.exit_status != 2:  # not what was read, but the disk
+            raise
+        _log.warning("a recording that was cut off cannot be made whole: %s", error)
+        return False
+    if last <= draft.started_wall_ns:
+        remove(folder)
+        return False
+    _whole(folder, msgspec.structs.replace(draft, ended_wall_ns=last, files=files))
+    return True
+
+
+def remove(folder: Path) -> None:
+    """A recording of ours: its own files, and the folder if nothing else is in it. Raises `OSError`."""
+    for name in ("episode.json", DRAFT, *(f"{stem}.jsonl.zst" for stem in (*SOURCES, "labels"))):
+        (folder / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # a note that somebody laid beside it stays
+        folder.rmdir()
+
+
+def _whole(folder: Path, manifest: Manifest) -> None:
+    write_file(folder / "episode.json", msgspec.json.format(_encoder.encode(manifest), indent=1))
+    (folder / DRAFT).unlink(missing_ok=True)

@@ -1,0 +1,7 @@
+"""One run of the agent: everything opened in order, and closed in the reverse.
+
+replayed.py   edge replay
+running.py    edge run: the loop, its signals, and what a new configuration changes
+guests.py     the guests that are watched now
+status.py     what systemd and `edge status` are told
+"""

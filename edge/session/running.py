@@ -1,0 +1,261 @@
+"""`edge run`: guests that run now, until somebody says stop.
+
+One loop takes what the collectors have brought, looks at the windows that have settled, and tells systemd that it is
+alive: where it hangs, the service's watchdog ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from contracts.errors import BrokerError, ConfigError, PhasewatchError, StorageError
+from contracts.features.schema import SECOND, FeatureSchema
+from contracts.shell.broker import Broker, parse_broker
+from contracts.shell.paths import outbox_path, state_folder
+from edge.collectors.base import now
+from edge.collectors.netflow import NetflowCollector
+from edge.collectors.supervise import Supervised
+from edge.config import Config
+from edge.config.reading import host_and_port
+from edge.deliver.outbox import Outbox, opened
+from edge.deliver.publisher import Drain, MqttPublisher
+from edge.model.models import Models
+from edge.notify import Notifier
+from edge.record.bounded import Bounded, Bounds
+from edge.record.evidence import KIND
+from edge.record.keeper import Kept
+from edge.record.writer import Writer
+from edge.session.boots import Boots
+from edge.session.guests import Guests, Shared
+from edge.session.scraped import Scraped
+from edge.session.status import EVERY_S, remove_status, status_of, write_status
+
+_log = logging.getLogger("edge")
+TURN_S = 0.2
+SET_SINCE_NS = 1_735_689_600 * SECOND
+"""The year 2025: a clock that shows less is not set yet."""
+_MB = 1 << 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """What `edge run` was told. read: the configuration, anew at each reload; models: opens what watches."""
+
+    read: Callable[[], Config]
+    node: str
+    schema: FeatureSchema
+    models: Callable[[], Models]
+    drain_s: float
+
+
+class Running:
+    """One agent."""
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._config = start.read()
+        self._broker = broker_of(self._config)
+        self._notifier = Notifier()
+        self._stopping = self._reloading = False
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT; returns 0. Raises `BrokerError`, `StorageError` and what opening a bundle raises."""
+        with self._signals():
+            models = self._start.models()
+            try:
+                self._notifier.ready()
+                if self._clock_is_set():
+                    self._watch(models)
+            finally:
+                models.close()
+        return 0
+
+    def _watch(self, models: Models) -> None:
+        config = self._config
+        path = outbox_path() if config.outbox.file is None else Path(config.outbox.file)
+        with contextlib.ExitStack() as stack:
+            outbox = stack.enter_context(opened(path))
+            writer = Writer()
+            stack.callback(writer.close, 30)
+            self._guests = Guests(self._start.node, Shared(models, self._start.schema, outbox, self._kept(writer)), now)
+            self._deliver(outbox)
+            try:
+                self._listen(config)
+                self._guests.use(config)
+                self._scrape(config)
+                self._loop(outbox)
+            finally:
+                self._notifier.stopping()
+                self._guests.end()
+                self._quiet()
+                self._drain.wait_empty(self._start.drain_s)
+                self._hang_up()
+                remove_status(self._state)
+            if self._drain.fault is not None and not isinstance(self._drain.fault, BrokerError):
+                raise self._drain.fault
+            if outbox.depth:
+                _log.warning("%d events are kept in %s: the next run sends them first", outbox.depth, path)
+
+    def _loop(self, outbox: Outbox) -> None:
+        told = 0.0
+        while not self._stopping:
+            began = time.monotonic()
+            self._guests.turn(now())
+            self._notifier.alive()
+            if self._reloading:
+                self._reload(outbox)
+            if self._drain.fault is not None:
+                raise self._drain.fault
+            if began - told >= EVERY_S / 10:
+                broker = "connected" if self._publisher.connected else self._publisher.problem
+                status = status_of(self._guests.watched, self._start.node, broker, outbox.depth)
+                self._notifier.status(status.sentence)
+                if began - self._written >= EVERY_S:
+                    self._written = began
+                    with contextlib.suppress(StorageError):  # it is a convenience
+                        write_status(self._state, status)
+                told = began
+            time.sleep(max(0.0, TURN_S - (time.monotonic() - began)))
+
+    _written = -EVERY_S
+
+    def _deliver(self, outbox: Outbox) -> None:
+        if outbox.depth:
+            _log.info("%d events that wait go first", outbox.depth)
+        self._publisher = MqttPublisher(
+            self._broker, self._start.node, lambda: outbox.retained(f"phasewatch/{self._start.node}/")
+        )
+
+        def took(milliseconds: float) -> None:
+            for one in self._guests.watched:
+                one.health.publish.add(milliseconds)
+
+        self._drain = Drain(outbox, self._publisher, took)
+
+    def _hang_up(self) -> None:
+        """What was not acknowledged stays in the outbox."""
+        self._publisher.abort()
+        self._drain.stop()
+        self._publisher.close()
+
+    def _kept(self, writer: Writer) -> Kept:
+        """Where recordings go; what an earlier run left there is made whole first."""
+        record, evidence = self._config.record, self._config.evidence
+        tee = kept = None
+        if record is not None:
+            bounds = Bounds(bytes=record.most_mb * _MB, age_ns=record.most_days * 86_400 * SECOND)
+            tee = Bounded(Path(record.store), "watch", bounds)
+        if evidence.keep:
+            store = self._state / "evidence" if evidence.store is None else Path(evidence.store)
+            kept = Bounded(store, KIND, Bounds(bytes=evidence.most_mb * _MB, count=evidence.most))
+        for one in (tee, kept):
+            if one is not None:
+                with contextlib.suppress(OSError, StorageError):  # said when the first part is written
+                    one.recover()
+        part_ns = 3600 * SECOND if record is None else record.part_minutes * 60 * SECOND
+        return Kept(writer=writer, tee=tee, part_ns=part_ns, evidence=kept)
+
+    def _listen(self, config: Config) -> None:
+        """For flow records."""
+        if config.netflow is None:
+            return
+        host, port = host_and_port(config.netflow.listen)
+        boots = Boots(self._state)
+        collector = NetflowCollector(host, port, config.netflow.exporters, boots.known, boots.keep)
+        self._guests.shared.netflow = Supervised(collector, self._guests.flows, "netflow")
+        self._guests.shared.netflow.start()
+
+    def _quiet(self) -> None:
+        netflow, self._guests.shared.netflow = self._guests.shared.netflow, None
+        if netflow is not None:
+            netflow.stop()
+            netflow.join(3)
+
+    def _scrape(self, config: Config) -> None:
+        if config.prometheus is not None:
+            self._scraped = Scraped(*host_and_port(config.prometheus.listen), lambda: self._guests.watched)
+
+    def _reload(self, outbox: Outbox) -> None:
+        """Another configuration, or the old one where the new one will not do. Bundles are followed by themselves."""
+        self._reloading = False
+        self._notifier.reloading()
+        try:
+            config = self._start.read()
+            broker = broker_of(config)
+            fixed = self._unchangeable(config)
+            if fixed:
+                raise ConfigError(
+                    "edge.toml", f"another {' and '.join(fixed)}", expected="the same", remedy="restart the agent"
+                )
+        except PhasewatchError as error:
+            _log.error("the old configuration stays: %s", error)
+        else:
+            if config.netflow != self._config.netflow:
+                self._quiet()
+                self._listen(config)
+            if broker != self._broker:
+                self._hang_up()
+                self._broker = broker
+                self._deliver(outbox)
+            self._config = config
+            self._guests.use(config)
+            _log.info("another configuration: %s", ", ".join(guest.id for guest in config.guest))
+        self._notifier.ready()
+
+    def _unchangeable(self, config: Config) -> list[str]:
+        return [
+            f"[{name}]" if name != "node" else name
+            for name in ("node", "bundle", "outbox", "record", "evidence", "prometheus")
+            if getattr(config, name) != getattr(self._config, name)
+        ]
+
+    def _clock_is_set(self) -> bool:
+        """Wait until it is: a Pi has no clock of its own, and begins in the past. False if stopped before."""
+        if now().wall_ns < SET_SINCE_NS:
+            _log.warning("the clock shows %s and is not set yet; waiting", time.strftime("%Y-%m-%d", time.gmtime()))
+            self._notifier.status("waiting for the clock to be set")
+        while now().wall_ns < SET_SINCE_NS:
+            if self._stopping:
+                return False
+            self._notifier.alive()
+            time.sleep(TURN_S)
+        return True
+
+    @property
+    def _state(self) -> Path:
+        return state_folder() if self._config.bundle.state is None else Path(self._config.bundle.state)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGTERM and SIGINT end it in order, SIGHUP reloads. Handlers only set flags: the loop looks at them."""
+
+        def stop(_number: int, _frame: FrameType | None) -> None:
+            self._stopping = True
+
+        def reload(_number: int, _frame: FrameType | None) -> None:
+            self._reloading = True
+
+        wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
+        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def broker_of(config: Config) -> Broker:
+    """Where events go. Raises `ConfigError`."""
+    table = config.broker
+    return parse_broker(
+        table.url,
+        password_file=None if table.password_file is None else Path(table.password_file),
+        ca_file=None if table.ca_file is None else Path(table.ca_file),
+    )

@@ -1,0 +1,35 @@
+#!/bin/sh
+# A tiny guest of Debian's kernel and busybox, for trying things out and for the tests:
+#   build.sh OUT     makes OUT/kernel and OUT/initrd (about 10 MB), once
+# It needs no root: packages are fetched and unpacked, not installed. See docs/live.md for how it is started.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+out=$1
+stamp=$(cat "$here"/build.sh "$here"/init "$here"/feed.c "$here"/feed.sh | cksum)
+if [ -f "$out/initrd" ] && [ "$(cat "$out/.made-from" 2>/dev/null)" = "$stamp" ]; then exit 0; fi
+rm -rf "$out"
+mkdir -p "$out/packages" "$out/root/drivers" "$out/root/bin"
+out=$(cd "$out" && pwd)
+cd "$out/packages"
+kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+[ -n "$kernel" ] || { echo "guest: no linux-image-cloud-amd64; expected Debian's packages; apt-get update" >&2; exit 2; }
+apt-get download -q -o APT::Sandbox::User=root "$kernel" busybox-static >/dev/null
+for package in *.deb; do dpkg -x "$package" unpacked; done
+cp unpacked/boot/vmlinuz-* "$out/kernel"
+cp unpacked/bin/busybox "$out/root/bin/busybox"
+modules=$(echo unpacked/lib/modules/*/kernel)
+for driver in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
+    drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/virtio/virtio_mmio net/core/failover \
+    drivers/net/net_failover drivers/net/virtio_net drivers/block/virtio_blk drivers/char/virtio_console; do
+    cp "$modules/$driver.ko" "$out/root/drivers/"
+    basename "$driver.ko" >>"$out/root/drivers/order"
+done
+cc -static -Os -Wall -Wextra -Werror -o "$out/root/feed" "$here/feed.c"
+strip "$out/root/feed"
+cp "$here/feed.sh" "$here/init" "$out/root/"
+chmod 755 "$out/root/init" "$out/root/feed.sh"
+cd "$out/root"
+find . | LC_ALL=C sort | bin/busybox cpio -o -H newc 2>/dev/null | gzip -9n >"$out/initrd.part"
+mv "$out/initrd.part" "$out/initrd"
+rm -rf "$out/packages" "$out/root"
+echo "$stamp" >"$out/.made-from"
