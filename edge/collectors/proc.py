@@ -130,9 +130,9 @@ class ProcCollector(Collector):
     def _vcpus(self) -> tuple[int | None, int | None, int | None]:
         """Run time, waiting time (ns) and time slices, summed over the threads that QMP names."""
         wanted = self._known.vcpu_threads if self._known.pid in (None, self._pid) else ()
-        if tuple(self._threads) != wanted:
+        if tuple(self._threads) != wanted or not wanted:
             self._follow(wanted)
-        if not self._threads:
+        if not wanted or len(self._threads) < len(wanted):  # a part of them would look like less work
             return None, None, None
         total = [0, 0, 0]
         for tid, kept in list(self._threads.items()):

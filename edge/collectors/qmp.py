@@ -5,6 +5,7 @@ It also tells the proc collector which process and which threads are the guest's
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
@@ -88,6 +89,11 @@ class QmpCollector(Collector):
             stats = rows_of(monitor.ask("query-blockstats"))
         except RefusedError as error:
             raise SourceError(f"refused: {error}", "name the guest's -qmp socket") from None
+        except SourceError:
+            with contextlib.suppress(SourceError):
+                monitor.listen()  # it may have said why before it went
+            self._hear(monitor)
+            raise
         took, at = time.perf_counter_ns() - began, now()
         self._hear(monitor)
         if time.monotonic() >= self._anew:

@@ -19,8 +19,9 @@ from edge.collectors.base import Collector, SourceError, Taken
 
 _log = logging.getLogger("edge")
 
-FIRST_S, LONGEST_S = 0.5, 30.0
-"""Pauses between tries double from the first to the longest; each is drawn from its upper half."""
+FIRST_S, LONGEST_S = 0.5, 5.0
+"""Pauses between tries double from the first to the longest; each is drawn from its upper half. All that is tried is on
+this machine and costs little, and a guest that begins again is seen soon."""
 STABLE_S = 60.0
 """A source that was up for so long begins with the first pause again."""
 _KEPT = 1024

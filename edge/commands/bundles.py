@@ -189,7 +189,8 @@ def _status(options: argparse.Namespace) -> int:
             print(f"{role:<10}{_in_words(standings.get(role))}")
         if found.returned is not None:
             print(f"returned  from {found.returned['left']}: {found.returned['why']}")
-        print(f"running   {'none' if running is None else printable(running.sentence)}")
+        if running is not None:
+            print(f"running   {printable(running.sentence)}")
         for guest in () if running is None else running.guests:
             print(f"drift     {guest.id}: {_far(guest.drifted)}")
     return int(any(one.fault is not None for one in standings.values()))

@@ -9,7 +9,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import PhasewatchError
+from contracts.errors import PhasewatchError, StorageError
 from contracts.telemetry.episode import read_manifest
 from contracts.telemetry.manifest import Manifest
 from edge.record.part import DRAFT, Part, remove, whole_again
@@ -52,12 +52,14 @@ class Bounded:
             if manifest.recorder.startswith(RECORDER) and self._kind in manifest.host:
                 self._know(path.parent, manifest)
 
-    def add(self, folder: Path) -> bool:
-        """One more that is finished; False if nothing is there. Raises `OSError`."""
-        if not (folder / "episode.json").exists():
-            return False
-        self._know(folder, read_manifest(folder))
-        return True
+    def finish(self, part: Part, ended_wall_ns: int) -> bool:
+        """One more; False if it had no length. Raises `OSError`, `StorageError`, and then it is mended later."""
+        try:
+            part.finish(ended_wall_ns)
+        except (OSError, StorageError):
+            self.mend_later(part)
+            raise
+        return self._add(part.folder)
 
     def mend_later(self, part: Part) -> None:
         """The disk would not take the rest of it: what it has is made an episode as soon as that can be written."""
@@ -68,12 +70,18 @@ class Bounded:
         """Before more is written. Raises `OSError`, `StorageError`."""
         while self._torn:
             if whole_again(self._torn[0]):
-                self.add(self._torn[0])
+                self._add(self._torn[0])
             self._torn.pop(0)
         while self._known and self._too_much(now_ns, more_bytes):
             _, _, folder = self._known.pop(0)
             _log.info("%s: the oldest of its kind goes", folder)
             remove(folder)
+
+    def _add(self, folder: Path) -> bool:
+        if not (folder / "episode.json").exists():
+            return False
+        self._know(folder, read_manifest(folder))
+        return True
 
     def _know(self, folder: Path, manifest: Manifest) -> None:
         self._known.append((manifest.ended_wall_ns, sum(one.bytes for one in manifest.files.values()), folder))

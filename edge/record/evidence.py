@@ -71,8 +71,7 @@ class EvidenceKeeper:
     def _finish(self, at_ns: int) -> None:
         part, self._part = self._part, None
         if part is not None:
-            part.finish(at_ns)
-            self._bounded.add(part.folder)
+            self._bounded.finish(part, at_ns)
 
     def _give_up(self, error: OSError | StorageError) -> None:
         _log.warning("the evidence of %s is not whole: %s", self._subject.guest_id, error)

@@ -88,8 +88,7 @@ class Tee:
         part, self._part = self._part, None
         if part is None:
             return
-        part.finish(at_ns)
-        if not self._bounded.add(part.folder):  # it had no length, and its number is free again
+        if not self._bounded.finish(part, at_ns):  # it had no length, and its number is free again
             self._next = self._this
 
     def _try(self, work: Callable[[], None], at_ns: int) -> None:

@@ -75,8 +75,11 @@ class Lab:
         with (self.folder / log if log else Path(os.devnull)).open("ab") as file:
             process = subprocess.Popen(
                 [program("ip"), "netns", "exec", self._name, *command],
-                stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, **(env or {})},
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file if log.endswith(".log") else None,
+                env={**os.environ, **(env or {})},
+            )
         self._processes.append(process)
         return process
 
@@ -97,11 +100,16 @@ class Lab:
             f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence true\n"
             f"persistence_location {self.folder}/\nmax_queued_messages 0\nuser root\n"
         )
-        return self.start(str(program("mosquitto")), "-c", str(settings), log="mosquitto.log")
+        log = self.folder / "mosquitto.log"
+        before = log.read_text().count(" running") if log.exists() else 0
+        process = self.start(str(program("mosquitto")), "-c", str(settings), log=log.name)
+        until(lambda: log.read_text().count(" running") > before, 30, "broker")
+        return process
 
-    def subscribe(self) -> Path:
-        """A file in which all events appear, as `topic payload` lines."""
+    def subscribe(self, session: str | None = None) -> Path:
+        """A file in which all events appear, as `topic payload` lines. session: one that outlives the broker."""
         command = [str(program("mosquitto_sub")), "-h", "127.0.0.1", "-t", "phasewatch/#", "-q", "1", "-F", "%t %p"]
+        command += [] if session is None else ["-i", session, "-c"]
         self.start(*command, log="heard.txt")
         return self.folder / "heard.txt"
 
@@ -161,6 +169,8 @@ class Guest:
     def boot(self) -> None:
         """Start it, with fresh sockets."""
         made, at = image(), self.folder
+        for left in at.glob("*.sock"):
+            left.unlink()
         append = f"console=ttyS0 quiet panic=-1 feed={self._feed} address={GUEST}/24"
         command = [
             str(program("qemu-system-x86_64")), "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "96",

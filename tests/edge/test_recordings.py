@@ -1,0 +1,290 @@
+"""What is recorded is whole after a power cut, bounded, and never worth the watch."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from contracts.errors import RowError
+from contracts.features.schema import SECOND
+from contracts.telemetry.episode import Episode, read_episode, read_manifest
+from contracts.telemetry.parts import watch_part
+from contracts.telemetry.rows import Row
+from contracts.telemetry.zstd import compress, whole_frames
+from contracts.vocabulary import Source
+from edge.record.bounded import Bounded, Bounds
+from edge.record.evidence import KIND, EvidenceKeeper
+from edge.record.frames import batch_of
+from edge.record.part import DRAFT, whole_again
+from edge.record.tee import AGAIN_NS, Tee
+from edge.record.writer import MOST_WAITING, Writer
+from edge.watch.evidence import AFTER_NS, BEFORE_NS, Evidence
+from edge.watch.subject import Subject
+
+START = 1_795_368_400 * SECOND
+SOURCES: tuple[Source, ...] = ("proc", "netflow")
+SUBJECT = Subject(
+    mode="live", host_id="h", guest_id="g", episode_id="g-watch", guest_addresses=frozenset({"10.77.0.2"}),
+    sources=SOURCES, started_wall_ns=START,
+)  # fmt: skip
+
+
+def tee_in(store: Path, *, most_bytes: int = 1 << 30, age_s: int | None = None, part_s: int = 3600) -> Tee:
+    bounds = Bounds(bytes=most_bytes, age_ns=None if age_s is None else age_s * SECOND)
+    return Tee(Bounded(store, "watch", bounds), SUBJECT, {}, "phasewatch edge test", part_s * SECOND)
+
+
+def rows_at(episode: Episode, second: float, count: int = 50) -> dict[Source, list[Row]]:
+    """Five seconds of rows."""
+    base = START + round(second * SECOND)
+    rows = episode.rows["proc"][:count]
+    moved = [msgspec.structs.replace(row, t_wall_ns=base + i * SECOND // 10) for i, row in enumerate(rows)]
+    return {"proc": list(moved), "netflow": []}
+
+
+def feed(tee: Tee | EvidenceKeeper, episode: Episode, batches: int, first: int = 0) -> None:
+    for i in range(first, first + batches):
+        since = START + i * 5 * SECOND
+        tee.take(batch_of(rows_at(episode, i * 5), since, since + 5 * SECOND))
+
+
+def parts_of(store: Path) -> list[Path]:
+    return sorted(path.parent for path in store.glob("*/*/episode.json"))
+
+
+def test_parts_are_whole_episodes_one_after_the_other(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path, part_s=20)
+    feed(tee, episode, 10)
+    tee.end(START + 50 * SECOND)
+    parts = parts_of(tmp_path)
+    assert [path.name for path in parts] == ["g-watch-p0000", "g-watch-p0001", "g-watch-p0002"]
+    manifests = [read_manifest(path) for path in parts]
+    spans = [((m.started_wall_ns - START) // SECOND, (m.ended_wall_ns - START) // SECOND) for m in manifests]
+    assert spans == [(0, 20), (20, 40), (40, 50)]
+    assert [len(read_episode(path, allow_missing=True).rows["proc"]) for path in parts] == [200, 200, 100]
+    assert not list(tmp_path.rglob(DRAFT))
+
+
+def test_after_a_power_cut_all_but_the_last_seconds_are_there(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 4)
+    (folder,) = (path.parent for path in tmp_path.rglob(DRAFT))
+    with (folder / "proc.jsonl.zst").open("ab") as file:
+        file.write(compress(b'{"torn":1}\n' * 99, 3)[:-5])  # what was on its way
+    assert parts_of(tmp_path) == []  # nobody takes it for an episode
+    Bounded(tmp_path, "watch", Bounds(bytes=1 << 30)).recover()
+    found = read_episode(folder, allow_missing=True)
+    assert len(found.rows["proc"]) == 200
+    assert found.manifest.ended_wall_ns == found.rows["proc"][-1].t_wall_ns
+    part = watch_part(found.manifest, folder)
+    assert part is not None
+    assert (part.id, part.part, part.continues) == ("g-watch", 0, True)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_a_power_cut_leaves_is_made_whole_or_left_alone(
+    tmp_path_factory: pytest.TempPathFactory, episode: Episode, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("cut")
+    tee = tee_in(folder)
+    feed(tee, episode, 3)
+    (draft,) = folder.rglob(DRAFT)
+    path = draft.parent / "proc.jsonl.zst"
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)), "cut")
+    zeros = data.draw(st.sampled_from([0, 1, 400]), "zeros")  # a file system that lost data but not its length
+    path.write_bytes(whole[:cut] + b"\0" * zeros)
+    if whole_again(draft.parent):
+        kept = read_episode(draft.parent, allow_missing=True)
+        assert len(kept.rows["proc"]) in (50, 100, 150)
+    else:
+        assert not (draft.parent / "episode.json").exists()
+
+
+def test_frames_of_a_torn_file_are_kept_up_to_the_first_that_is_not_whole() -> None:
+    frames = [compress(f"{i}\n".encode() * 50, 3) for i in range(4)]
+    whole = b"".join(frames)
+    assert whole_frames(whole) == whole
+    assert whole_frames(whole[:-1]) == b"".join(frames[:3])
+    damaged = bytearray(whole)
+    damaged[len(frames[0]) + len(frames[1]) - 2] ^= 0xFF  # in the second one's checksum
+    assert whole_frames(bytes(damaged)) == frames[0]
+    assert whole_frames(b"no zstd") == b""
+    assert whole_frames(b"") == b""
+
+
+def test_what_cannot_be_made_whole_is_said_and_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "h" / "x"
+    folder.mkdir(parents=True)
+    (folder / DRAFT).write_text("{}")
+    Bounded(tmp_path, "watch", Bounds(bytes=1 << 30)).recover()
+    assert "a recording that was cut off cannot be made whole" in caplog.text
+    assert (folder / DRAFT).exists()
+
+
+def test_the_oldest_parts_go_when_there_are_too_many_bytes_or_days(tmp_path: Path, episode: Episode) -> None:
+    def kept(store: Path, **bounds: int) -> list[str]:
+        tee = tee_in(store, part_s=10, **bounds)
+        feed(tee, episode, 20)
+        tee.end(START + 100 * SECOND)
+        return [path.name[-2:] for path in parts_of(store)]
+
+    assert kept(tmp_path / "all") == [f"{i:02}" for i in range(10)]
+    one = sum(f.bytes for f in read_manifest(parts_of(tmp_path / "all")[0]).files.values())
+    assert kept(tmp_path / "bytes", most_bytes=4 * one) == ["06", "07", "08", "09"]
+    assert kept(tmp_path / "age", age_s=35) == ["06", "07", "08", "09"]
+
+
+def test_recordings_of_others_and_notes_beside_ours_are_never_touched(tmp_path: Path, episode: Episode) -> None:
+    shutil.copytree(episode.path, tmp_path / "h" / "old")
+    tee = tee_in(tmp_path, most_bytes=1, part_s=10)
+    feed(tee, episode, 2)
+    (first,) = (path.parent for path in tmp_path.rglob(DRAFT))
+    (first / "note.txt").write_text("mine")
+    feed(tee, episode, 4, first=2)
+    assert (tmp_path / "h" / "old" / "episode.json").exists()
+    assert [path.name for path in first.iterdir()] == ["note.txt"]
+
+
+def test_a_clock_that_is_set_ends_a_part_and_the_next_says_by_how_much(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 2)
+    tee.clock_set(START + 10 * SECOND, START - 3590 * SECOND)
+    feed(tee, episode, 2, first=-718)
+    tee.end(START - 3580 * SECOND)
+    parts = [watch_part(read_manifest(path), path) for path in parts_of(tmp_path)]
+    assert [(part.part, part.moved_ns, part.continues) for part in parts if part] == [
+        (0, 0, True), (1, -3600 * SECOND, True),
+    ]  # fmt: skip
+
+
+def test_what_was_lost_is_not_passed_over(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 2)
+    tee.cut(START + 10 * SECOND)
+    feed(tee, episode, 2, first=4)
+    tee.end(START + 30 * SECOND)
+    parts = [watch_part(read_manifest(path), path) for path in parts_of(tmp_path)]
+    assert [part.continues for part in parts if part] == [True, False]
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    place = tmp_path / "tiny"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@pytest.mark.system
+def test_a_full_disk_stops_the_recording_for_now_and_it_goes_on_when_there_is_room(
+    tiny: Path, episode: Episode, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    tee = tee_in(tiny / "store", part_s=10)
+    feed(tee, episode, 2)
+    (tiny / "filler").write_bytes(b"x" * (os.statvfs(tiny).f_bavail * os.statvfs(tiny).f_bsize))
+    feed(tee, episode, 4, first=2)
+    assert caplog.text.count("recording of g stops for now") == 1
+    assert "No space left on device" in caplog.text
+    (tiny / "filler").unlink()
+    later = 6 + AGAIN_NS // (5 * SECOND) + 1
+    feed(tee, episode, 3, first=later)
+    tee.end(START + (later + 3) * 5 * SECOND)
+    assert "recording goes on" in caplog.text
+    for path in parts_of(tiny / "store"):
+        read_episode(path, allow_missing=True)
+    parts = [watch_part(read_manifest(path), path) for path in parts_of(tiny / "store")]
+    assert [(part.part, part.continues) for part in parts if part] == [(0, True), (1, False), (2, True)]
+    assert not list(tiny.rglob(DRAFT))  # what the full disk tore is whole again, but for what it lost
+
+
+def test_an_alarm_keeps_the_minutes_before_and_after_it(tmp_path: Path, episode: Episode) -> None:
+    bounded = Bounded(tmp_path, KIND, Bounds(bytes=1 << 30, count=2))
+    keeper = EvidenceKeeper(bounded, SUBJECT, {}, "phasewatch edge test")
+    before, after = BEFORE_NS // SECOND, AFTER_NS // SECOND
+    feed(keeper, episode, 150)
+    at = START + 750 * SECOND
+    keeper.alarm("g-alarm-1", at)
+    feed(keeper, episode, after // 5 + 5, first=150)
+    found = read_episode(tmp_path / "h" / "g-alarm-1", allow_missing=True)
+    assert found.manifest.started_wall_ns == at - before * SECOND
+    assert abs(found.manifest.ended_wall_ns - at - after * SECOND) <= 5 * SECOND
+    assert len(found.rows["proc"]) == pytest.approx(10 * (before + after), abs=100)
+    assert found.manifest.host[KIND] == {"watch": "g-watch", "window_end_ns": at}
+
+
+def test_the_oldest_evidence_goes_when_there_is_too_much(tmp_path: Path, episode: Episode) -> None:
+    bounded = Bounded(tmp_path, KIND, Bounds(bytes=1 << 30, count=2))
+    keeper = EvidenceKeeper(bounded, SUBJECT, {}, "phasewatch edge test")
+    for i in range(4):
+        feed(keeper, episode, 2, first=2 * i)
+        keeper.alarm(f"g-alarm-{i}", START + (i + 1) * 10 * SECOND)
+    feed(keeper, episode, 1, first=8)
+    keeper.end(START + 50 * SECOND)
+    assert [path.name for path in parts_of(tmp_path)] == ["g-alarm-2", "g-alarm-3"]
+
+
+def test_a_window_names_a_recording_when_its_alarm_rises_and_the_same_one_for_five_minutes() -> None:
+    evidence = Evidence("g", kept=True)
+    first = evidence.name(START, True)
+    assert first == "g-alarm-20261122T172640.000Z"
+    assert evidence.take() == (first, START)
+    assert evidence.take() is None
+    assert evidence.name(START + 5 * SECOND, True) is None  # it stands, and does not rise
+    assert evidence.name(START + 10 * SECOND, False) is None
+    assert evidence.name(START + 60 * SECOND, True) == first
+    assert evidence.take() is None
+    evidence.name(START + 65 * SECOND, False)
+    assert evidence.name(START + AFTER_NS, True) != first
+    assert Evidence("g", kept=False).name(START, True) is None
+
+
+def test_a_writer_that_cannot_keep_up_says_so_and_blocks_nobody() -> None:
+    import threading
+
+    gate, writer = threading.Event(), Writer()
+    writer.do(gate.wait)  # type: ignore[arg-type] # what it returns is not looked at
+    done = [writer.do(lambda: None) for _ in range(MOST_WAITING + 5)]
+    assert done.count(False) >= 4
+    gate.set()
+    writer.close(10)
+
+
+def test_a_fault_of_one_job_ends_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    writer, done = Writer(), []
+    writer.do(lambda: 1 / 0)  # type: ignore[arg-type] # it raises
+    writer.do(lambda: done.append(1))
+    writer.close(10)
+    assert done == [1]
+    assert "the recorder goes on after a fault" in caplog.text
+
+
+@pytest.mark.parametrize("said", [{"id": "x"}, {"id": "../x", "part": 0, "started_wall_ns": 0, "continues": True}, 5])
+def test_a_manifest_that_says_nonsense_of_its_watch_is_refused(tmp_path: Path, episode: Episode, said: object) -> None:
+    manifest = msgspec.structs.replace(episode.manifest, host={"watch": said})
+    with pytest.raises(RowError, match=r"host\.watch: .*; expected a part of a live watch"):
+        watch_part(manifest, tmp_path)
+
+
+def test_evidence_is_an_episode_like_any_other_that_nobody_has_labelled_yet(tmp_path: Path, episode: Episode) -> None:
+    keeper = EvidenceKeeper(
+        Bounded(tmp_path, KIND, Bounds(bytes=1 << 30)), dataclasses.replace(SUBJECT), {}, "phasewatch edge test"
+    )
+    feed(keeper, episode, 10)
+    keeper.alarm("g-alarm", START + 50 * SECOND)
+    keeper.end(START + 60 * SECOND)
+    assert json.loads((tmp_path / "h" / "g-alarm" / "episode.json").read_text())["profile"] == "unlabelled"
