@@ -70,11 +70,16 @@ class Lab:
         """`ip` inside."""
         self._ip("-n", self._name, *arguments)
 
+    @property
+    def inside(self) -> list[str]:
+        """How a command inside begins."""
+        return [str(program("ip")), "netns", "exec", self._name]
+
     def start(self, *command: str, log: str = "", env: dict[str, str] | None = None) -> subprocess.Popen[Any]:
         """Run a program inside; log: the file of its output in the folder."""
         with (self.folder / log if log else Path(os.devnull)).open("ab") as file:
             process = subprocess.Popen(
-                [program("ip"), "netns", "exec", self._name, *command],
+                [*self.inside, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file if log.endswith(".log") else None,
@@ -89,9 +94,9 @@ class Lab:
         self.ip("addr", "add", f"{HOST}/24", "dev", name)
         self.ip("link", "set", name, "up")
 
-    def sink(self) -> None:
+    def sink(self, address: str = HOST) -> None:
         """A web server that the guest can talk to."""
-        self.start(sys.executable, "-c", SINK, HOST)
+        self.start(sys.executable, "-c", SINK, address)
 
     def broker(self, port: int = 1883) -> subprocess.Popen[Any]:
         """A mosquitto inside."""
@@ -115,7 +120,7 @@ class Lab:
 
     def exporter(self, port: int = 2055, tap: str = "tap0") -> subprocess.Popen[Any]:
         """pmacctd, as on the Pi (docs/live.md)."""
-        settings = self.folder / "pmacctd.conf"
+        settings = self.folder / f"pmacctd-{tap}.conf"
         settings.write_text(
             f"pcap_interface: {tap}\nplugins: nfprobe\n"
             "aggregate: src_host, dst_host, src_port, dst_port, proto, tcpflags\n"
@@ -158,8 +163,19 @@ class Agent:
 class Guest:
     """A booted QEMU."""
 
-    def __init__(self, lab: Lab, name: str = "g1", *, tap: str | None = "tap0", disk: bool = True, cpus: int = 1,
-                 feed: str = "c") -> None:  # fmt: skip
+    def __init__(
+        self,
+        lab: Lab,
+        name: str = "g1",
+        *,
+        tap: str | None = "tap0",
+        address: str = GUEST,
+        disk: bool = True,
+        cpus: int = 1,
+        feed: str = "c",
+    ) -> None:
+        """feed: c, sh or none."""
+        self._address = address
         self._lab, self._tap, self._disk, self._cpus, self._feed = lab, tap, disk, cpus, feed
         self.name, self.folder = name, lab.folder / name
         self.folder.mkdir(exist_ok=True)
@@ -171,7 +187,7 @@ class Guest:
         made, at = image(), self.folder
         for left in at.glob("*.sock"):
             left.unlink()
-        append = f"console=ttyS0 quiet panic=-1 feed={self._feed} address={GUEST}/24"
+        append = f"console=ttyS0 quiet panic=-1 feed={self._feed} address={self._address}/24"
         command = [
             str(program("qemu-system-x86_64")), "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-m", "96",
             "-smp", f"{self._cpus},maxcpus=4", "-nodefaults", "-no-user-config", "-display", "none",
