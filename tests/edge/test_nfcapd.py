@@ -50,13 +50,11 @@ FLOWS = {2051: 57, 2052: 78, 2053: 78, 2054: 48, 2061: 62, 2062: 72, 2063: 72, 2
 NO_ICMP6 = {2051, 2061, 2071}
 """v5 has no IPv6."""
 SAYS_ICMP6 = {
-    # the exporter puts ICMPv6's type and code into the port of destination (11), where we leave them; of v9, unlike
+    # the exporter puts ICMPv6's type and code into the port of destination (11); of v9, unlike
     # IPFIX, nfcapd 1.7.1 does not take them from there and says 0
     2052: (True, False),
-    # here IPFIX has them in element 139 alone: we do not read it, nfcapd does
-    2063: (False, True),
-    # the same in v9, where nfcapd does not read it either
-    2062: (False, False),
+    # softflowd has them in element 139 alone, which nfcapd reads in IPFIX and not in v9
+    2062: (True, False),
 }
 """By port: whether we and nfcapd have the ICMPv6 type where the port of destination is. All others: both."""
 UNKNOWN_VERSION = b"\x00\x4d" + bytes(30)

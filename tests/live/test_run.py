@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import random
+import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -19,8 +23,10 @@ import pytest
 
 from contracts.features.schema import SECOND, FeatureSchema
 from edge.deliver.outbox import waiting
+from edge.deploy.site import Site
 from tests.brokers import Subscriber, free_port, mosquitto_on
 from tests.bundles import make_bundle
+from tests.edge.sites import put
 from tests.live.clock import Clock
 from tests.live.lab import Agent, until
 
@@ -89,11 +95,11 @@ def test_an_agent_that_is_killed_again_and_again_loses_no_event_and_renames_none
 
 def queued(path: Path) -> dict[str, str]:
     """Events that wait, by id; all but perf, which may go lost."""
-    import sqlite3
-
-    with sqlite3.connect(path) as db:
-        found = db.execute("SELECT id, payload FROM queue WHERE qos").fetchall()
-    db.close()
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=10)) as db:
+            found = db.execute("SELECT id, payload FROM queue WHERE qos").fetchall()
+    except sqlite3.OperationalError:  # the agent has not made it yet
+        return {}
     return {one: payload.decode() for one, payload in found}
 
 
@@ -117,6 +123,37 @@ def test_a_machine_whose_clock_is_not_set_waits_says_so_and_starts_by_itself(pla
         assert agent.stop() == 0
     started = json.loads(next(iter(p for p in queued(tmp_path / "outbox.sqlite").values() if '"started"' in p)))
     assert abs(started["data"]["started_wall_ns"] - time.time_ns()) < 120 * SECOND
+
+
+def test_a_guest_that_is_added_and_a_bundle_that_is_installed_cost_no_window(
+    place: Place, tmp_path: Path, schema: FeatureSchema, signing_key: Path
+) -> None:
+    site = Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
+    bundles = [make_bundle(tmp_path, schema, signing_key, i) for i in (0, 1)]
+    put(site, bundles[0])
+    place.config.write_text(re.sub('file = ".*bundle"\n', "", place.config.read_text()))
+    agent = place.run()
+    until(lambda: len(windows(tmp_path, "g")) >= 2, 60, "windows")
+    place.config.write_text(place.config.read_text() + '[[guest]]\nid = "h"\nqmp = "other.sock"\n')
+    agent.process.send_signal(signal.SIGHUP)
+    agent.says("another configuration: g, h")
+    put(site, bundles[1])
+    until(lambda: len({one["bundle"]["name"] for one in windows(tmp_path, "g")}) == 2, 60, "another bundle")
+    until(lambda: windows(tmp_path, "h"), 60, "windows of the other guest")
+    assert agent.stop() == 0
+    found = windows(tmp_path, "g")
+    assert {b["end_wall_ns"] - a["end_wall_ns"] for a, b in itertools.pairwise(found)} == {5 * SECOND}
+    names = [one["bundle"]["name"] for one in found]
+    assert names == sorted(names)  # one after the other
+    assert len({one["episode_id"] for one in found}) == 1
+    assert windows(tmp_path, "h")[-1]["bundle"]["name"] == names[-1]
+
+
+def windows(folder: Path, guest: str) -> list[dict[str, Any]]:
+    """Those of a guest that wait, in order."""
+    documents = [json.loads(payload) for payload in queued(folder / "outbox.sqlite").values()]
+    mine = [one for one in documents if one["source"].endswith(f"/{guest}") and "window" in one["type"]]
+    return sorted((one["data"] for one in mine), key=lambda data: int(data["end_wall_ns"]))
 
 
 def test_its_figures_can_be_scraped(place: Place) -> None:

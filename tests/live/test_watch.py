@@ -163,7 +163,7 @@ def _scenario(lab: Lab, agent: Agent, clock: Clock, seen: Seen, broker: Any, exp
     agent.says("did you mean `qmp`?")
     file.write_text(good)
     until(lambda: any(w["observed"]["proc"] == 0 for w in seen.after("killed")), 30, "window without the guest")
-    guest = Guest(lab, tap="tap9")
+    guest = Guest(lab, tap="tap9", feed="sh")  # the busybox script, this time
     guest.wait_up()
     did("again")
     whole("again")

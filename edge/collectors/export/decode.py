@@ -153,7 +153,8 @@ class Decoder:
         size = values.get(ie.BYTES, values.get(ie.ALL_BYTES))
         if times is None or ends is None or packets is None or size is None:
             return
-        ports = values.get(ie.SOURCE_PORT, 0), values.get(ie.DESTINATION_PORT, 0)
+        icmp = values.get(ie.ICMP_4, values.get(ie.ICMP_6, 0))
+        ports = values.get(ie.SOURCE_PORT, 0), values.get(ie.DESTINATION_PORT, icmp)
         proto = values.get(ie.PROTOCOL, 0)
         if (
             min(times) < 0

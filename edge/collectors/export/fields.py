@@ -12,13 +12,15 @@ BYTES, PACKETS, PROTOCOL, TCP_FLAGS = 1, 2, 4, 6
 SOURCE_PORT, SOURCE_4, DESTINATION_PORT, DESTINATION_4 = 7, 8, 11, 12
 END_UPTIME, START_UPTIME = 21, 22
 SOURCE_6, DESTINATION_6 = 27, 28
+ICMP_4, ICMP_6 = 32, 139
+"""Type and code, where an exporter does not say them as the destination port."""
 ALL_BYTES, ALL_PACKETS = 85, 86
 START_S, END_S, START_MS, END_MS, START_US, END_US, START_NS, END_NS = range(150, 158)
 BOOT_MS = 160
 """systemInitTimeMilliseconds: what uptimes of IPFIX count from."""
 _WANTED = frozenset(
     {BYTES, PACKETS, PROTOCOL, TCP_FLAGS, SOURCE_PORT, SOURCE_4, DESTINATION_PORT, DESTINATION_4, END_UPTIME}
-    | {START_UPTIME, SOURCE_6, DESTINATION_6, ALL_BYTES, ALL_PACKETS, BOOT_MS, *range(START_S, END_NS + 1)}
+    | {START_UPTIME, SOURCE_6, DESTINATION_6, ICMP_4, ICMP_6, ALL_BYTES, ALL_PACKETS, BOOT_MS, *range(START_S, END_NS + 1)}
 )
 _NTP_EPOCH_S = 2_208_988_800
 """From 1900 to 1970; `dateTimeMicroseconds` and `dateTimeNanoseconds` are NTP timestamps (RFC 7011, 6.1.9)."""
