@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +25,10 @@ _MOST_BINS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Active:
-    """A model that passed every check. channels: (V,) indices of its view among the schema's channels."""
+    """A model that passed every check. channels: (V,) indices of its view among the schema's channels.
+
+    The bundle's members are used up: their megabytes are not held in memory.
+    """
 
     bundle: Bundle
     runtime: Runtime
@@ -51,7 +55,7 @@ def activate(path: Path, schema: FeatureSchema, trust: TrustedKeys | None, *, al
             remedy="build it again",
         ) from None
     return Active(
-        bundle=bundle,
+        bundle=msgspec.structs.replace(bundle, members={}),
         runtime=runtime,
         scorecard=_scorecard(bundle),
         reference=_reference(bundle),

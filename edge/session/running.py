@@ -34,6 +34,7 @@ from edge.record.keeper import Kept
 from edge.record.writer import Writer
 from edge.session.boots import Boots
 from edge.session.guests import Guests, Shared
+from edge.session.memory import be_frugal, give_back
 from edge.session.scraped import Scraped
 from edge.session.status import EVERY_S, remove_status, status_of, write_status
 
@@ -67,6 +68,7 @@ class Running:
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; returns 0. Raises `BrokerError`, `StorageError` and what opening a bundle raises."""
+        be_frugal()
         with self._signals():
             models = self._start.models()
             try:
@@ -119,6 +121,7 @@ class Running:
                 self._notifier.status(status.sentence)
                 if began - self._written >= EVERY_S:
                     self._written = began
+                    give_back()
                     with contextlib.suppress(StorageError):  # it is a convenience
                         write_status(self._state, status)
                 told = began

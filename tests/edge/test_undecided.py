@@ -148,7 +148,7 @@ def test_running_scores_name_the_classes_that_had_no_truth(
 )
 def test_a_scorecard_must_account_for_every_class(active: Active, change: dict[str, Any]) -> None:
     card = msgspec.structs.replace(active.scorecard, **change)
-    members = {**active.bundle.members, "scorecard.json": msgspec.json.encode(card)}
+    members = {"scorecard.json": msgspec.json.encode(card)}
     with pytest.raises(BundleError, match=r"scorecard\.json: scores of .*; expected of the phases clean, armed, "):
         _scorecard(msgspec.structs.replace(active.bundle, members=members))
 
@@ -159,7 +159,7 @@ def test_a_scorecard_may_lack_a_class_that_it_names_as_untested(active: Active) 
         per_class=dict.fromkeys(PHASES[:4], 0.5), untested_classes=("dormant",), labels=PHASES[:4],
         confusion=((1,) * 4,) * 4,
     )  # fmt: skip
-    members = {**active.bundle.members, "scorecard.json": msgspec.json.encode(card)}
+    members = {"scorecard.json": msgspec.json.encode(card)}
     assert _scorecard(msgspec.structs.replace(active.bundle, members=members)) == card
 
 

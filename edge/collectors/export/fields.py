@@ -20,7 +20,17 @@ BOOT_MS = 160
 """systemInitTimeMilliseconds: what uptimes of IPFIX count from."""
 _WANTED = frozenset(
     {BYTES, PACKETS, PROTOCOL, TCP_FLAGS, SOURCE_PORT, SOURCE_4, DESTINATION_PORT, DESTINATION_4, END_UPTIME}
-    | {START_UPTIME, SOURCE_6, DESTINATION_6, ICMP_4, ICMP_6, ALL_BYTES, ALL_PACKETS, BOOT_MS, *range(START_S, END_NS + 1)}
+    | {
+        START_UPTIME,
+        SOURCE_6,
+        DESTINATION_6,
+        ICMP_4,
+        ICMP_6,
+        ALL_BYTES,
+        ALL_PACKETS,
+        BOOT_MS,
+        *range(START_S, END_NS + 1),
+    }
 )
 _NTP_EPOCH_S = 2_208_988_800
 """From 1900 to 1970; `dateTimeMicroseconds` and `dateTimeNanoseconds` are NTP timestamps (RFC 7011, 6.1.9)."""
