@@ -104,6 +104,7 @@ def mosquitto(tmp_path: Path) -> Iterator[str]:
 
 
 LONG = (
+    "live/test_watch.py",
     "trainer/test_build.py",
     "pythons/test_pythons.py",
     "trainer/test_architectures.py",

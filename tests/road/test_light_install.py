@@ -57,6 +57,11 @@ def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, bui
             command += ["--outbox", str(tmp_path / f"{name}.sqlite")]
             done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
+    sample = [str(venv / "bin" / "edge"), "check-config", str(ROOT / "firmware-config" / "edge.toml")]
+    assert (
+        "guest camera-1: proc, qmp, guest, netflow"
+        in subprocess.run(sample, cwd=tmp_path, env=env, capture_output=True, text=True, check=True).stdout
+    )
     # a Pi gets one interpreter, and the lock's last is that one
     assert f"windows through {interpreters_of(version)[-1]}" in done.stderr
 
