@@ -125,7 +125,7 @@ class Lab:
             f"pcap_interface: {tap}\nplugins: nfprobe\n"
             "aggregate: src_host, dst_host, src_port, dst_port, proto, tcpflags\n"
             f"nfprobe_receiver: 127.0.0.1:{port}\nnfprobe_version: 10\n"
-            "nfprobe_timeouts: tcp.fin=2:maxlife=5:expint=1\npidfile:\n"
+            "nfprobe_timeouts: tcp=5:tcp.fin=2:tcp.rst=2:udp=2:icmp=2:general=5:maxlife=5:expint=1\n"
         )
         return self.start(str(program("pmacctd")), "-f", str(settings), log="pmacctd.log")
 
