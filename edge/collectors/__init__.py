@@ -1,7 +1,8 @@
 """Rows of guests that run now: one collector per source, each in a thread of its own.
 
 base.py        the interface, and what a failing source says
-proc.py        the QEMU process, its vCPU threads and its tap      (found by find.py)
+proc.py        the QEMU process and its vCPU threads               (found by find.py)
+tap.py         ... and the counters of its network interface
 qmp.py         block statistics and status                          (over monitor.py, a bounded QMP client)
 guest_feed.py  what the guest says over virtio-serial, or           (bounded by lines.py)
 guest_agent.py ... through QEMU's guest agent

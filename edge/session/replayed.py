@@ -6,14 +6,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contracts.errors import BrokerError
+from contracts.errors import BrokerError, StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import Broker
 from contracts.telemetry.episode import read_episode
 from edge.deliver.outbox import opened
-from edge.deliver.publisher import Drain, MqttPublisher
 from edge.feeds.replay import replay, watches
 from edge.model.models import Models
+from edge.session.delivery import Delivery
 from edge.watch.agent import Agent
 from edge.watch.health import Health
 
@@ -40,29 +40,26 @@ def replay_all(
         if outbox.depth:
             _say(f"{outbox.depth} events of an earlier run go first")
         health = Health()
-        publisher = MqttPublisher(broker, node, lambda: outbox.retained(f"phasewatch/{node}/"))
-        drain = Drain(outbox, publisher, health.publish.add)
+        delivery = Delivery(outbox, broker, node, health.publish.add)
         try:
             agent = Agent(models, schema, node=node, outbox=outbox, health=health)
             for first, *more in watches(episodes):
                 parts = (read_episode(path, allow_missing=allow_missing) for path in more)
                 replay(agent, read_episode(first, allow_missing=allow_missing), schema, speed, parts)
-            drained = drain.wait_empty(drain_timeout)
+            drained = delivery.wait_empty(drain_timeout)
         finally:
-            publisher.abort()
-            drain.stop()
-            publisher.close()
+            delivery.hang_up()
         total = health.total.take()
         _say(
             f"{len(episodes)} episodes, {total.count} windows through {models.active.runtime.name}, "
             f"{total.p50} ms each from rows to outbox (median)"
         )
-        if drain.fault is not None and not isinstance(drain.fault, BrokerError):
-            raise drain.fault
+        if isinstance(delivery.fault, StorageError):
+            raise delivery.fault
         if not drained:
             raise BrokerError(
                 broker.url,
-                f"{publisher.problem}; {outbox.depth} events are kept in {outbox_path}",
+                f"{delivery.state}; {outbox.depth} events are kept in {outbox_path}",
                 expected="an MQTT broker",
                 remedy="start it: the next replay sends them first",
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from contracts.errors import BrokerError, ConfigError, PhasewatchError, StorageError
+from contracts.errors import ConfigError, PhasewatchError, StorageError
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.paths import outbox_path, state_folder
@@ -25,7 +25,6 @@ from edge.collectors.supervise import Supervised
 from edge.config import Config
 from edge.config.reading import host_and_port
 from edge.deliver.outbox import Outbox, opened
-from edge.deliver.publisher import Drain, MqttPublisher
 from edge.model.models import Models
 from edge.notify import Notifier
 from edge.record.bounded import Bounded, Bounds
@@ -33,6 +32,7 @@ from edge.record.evidence import KIND
 from edge.record.keeper import Kept
 from edge.record.writer import Writer
 from edge.session.boots import Boots
+from edge.session.delivery import Delivery
 from edge.session.guests import Guests, Shared
 from edge.session.memory import be_frugal, give_back
 from edge.session.scraped import Scraped
@@ -87,7 +87,7 @@ class Running:
             writer = Writer()
             stack.callback(writer.close, 30)
             self._guests = Guests(self._start.node, Shared(models, self._start.schema, outbox, self._kept(writer)), now)
-            self._deliver(outbox)
+            self._deliver(outbox, self._broker)
             try:
                 self._listen(config)
                 self._guests.use(config)
@@ -97,11 +97,11 @@ class Running:
                 self._notifier.stopping()
                 self._guests.end()
                 self._quiet()
-                self._drain.wait_empty(self._start.drain_s)
-                self._hang_up()
+                self._delivery.wait_empty(self._start.drain_s)
+                self._delivery.hang_up()
                 remove_status(self._state)
-            if self._drain.fault is not None and not isinstance(self._drain.fault, BrokerError):
-                raise self._drain.fault
+            if isinstance(self._delivery.fault, StorageError):
+                raise self._delivery.fault
             if outbox.depth:
                 _log.warning("%d events are kept in %s: the next run sends them first", outbox.depth, path)
 
@@ -113,11 +113,10 @@ class Running:
             self._notifier.alive()
             if self._reloading:
                 self._reload(outbox)
-            if self._drain.fault is not None:
-                raise self._drain.fault
+            if self._delivery.fault is not None:
+                raise self._delivery.fault
             if began - told >= EVERY_S / 10:
-                broker = "connected" if self._publisher.connected else self._publisher.problem
-                status = status_of(self._guests.watched, self._start.node, broker, outbox.depth)
+                status = status_of(self._guests.watched, self._start.node, self._delivery.state, outbox.depth)
                 self._notifier.status(status.sentence)
                 if began - self._written >= EVERY_S:
                     self._written = began
@@ -129,24 +128,15 @@ class Running:
 
     _written = -EVERY_S
 
-    def _deliver(self, outbox: Outbox) -> None:
-        if outbox.depth:
-            _log.info("%d events that wait go first", outbox.depth)
-        self._publisher = MqttPublisher(
-            self._broker, self._start.node, lambda: outbox.retained(f"phasewatch/{self._start.node}/")
-        )
-
+    def _deliver(self, outbox: Outbox, broker: Broker) -> None:
         def took(milliseconds: float) -> None:
             for one in self._guests.watched:
                 one.health.publish.add(milliseconds)
 
-        self._drain = Drain(outbox, self._publisher, took)
-
-    def _hang_up(self) -> None:
-        """What was not acknowledged stays in the outbox."""
-        self._publisher.abort()
-        self._drain.stop()
-        self._publisher.close()
+        if outbox.depth:
+            _log.info("%d events that wait go first", outbox.depth)
+        self._delivery = Delivery(outbox, broker, self._start.node, took)
+        self._broker = broker
 
     def _kept(self, writer: Writer) -> Kept:
         """Where recordings go; what an earlier run left there is made whole first."""
@@ -197,20 +187,27 @@ class Running:
                 raise ConfigError(
                     "edge.toml", f"another {' and '.join(fixed)}", expected="the same", remedy="restart the agent"
                 )
+            if broker != self._broker:
+                self._call_another(outbox, broker)
         except PhasewatchError as error:
             _log.error("the old configuration stays: %s", error)
         else:
             if config.netflow != self._config.netflow:
                 self._quiet()
                 self._listen(config)
-            if broker != self._broker:
-                self._hang_up()
-                self._broker = broker
-                self._deliver(outbox)
             self._config = config
             self._guests.use(config)
             _log.info("another configuration: %s", ", ".join(guest.id for guest in config.guest))
         self._notifier.ready()
+
+    def _call_another(self, outbox: Outbox, broker: Broker) -> None:
+        """Raises `ConfigError`, and the old one is called again."""
+        self._delivery.hang_up()
+        try:
+            self._deliver(outbox, broker)
+        except ConfigError:
+            self._deliver(outbox, self._broker)
+            raise
 
     def _unchangeable(self, config: Config) -> list[str]:
         return [
