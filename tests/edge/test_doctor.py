@@ -130,6 +130,22 @@ def test_an_agent_that_runs_tells_its_sources_itself(tmp_path: Path) -> None:
     assert status.sentence == "watching g; g without guest; broker: connected"
 
 
+def test_edge_status_says_what_runs_and_what_has_drifted(tmp_path: Path, signing_key: Path) -> None:
+    import os
+
+    guests = [
+        GuestStatus(id=name, windows=3, up=["qmp"], down={}, drifted=drifted)
+        for name, drifted in (("far", {"proc.rss": 1.5, "qmp.read_ops": 0.3}), ("near", {}), ("new", None))
+    ]
+    write_status(tmp_path, Status(pid=os.getpid(), node="n", at_s=0, broker="connected", outbox_depth=0, guests=guests))
+    command = [sys.executable, "-m", "edge.cli", "status", "--state", str(tmp_path), "--trust", str(signing_key.parent)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+    assert "running   watching far, near, new; broker: connected" in said
+    assert "drift     far: far from the training side: proc.rss 1.50, qmp.read_ops 0.30" in said
+    assert "drift     near: no channel is far from the training side" in said
+    assert "drift     new: not enough windows yet" in said
+
+
 def test_the_status_of_an_agent_that_ended_is_none(tmp_path: Path) -> None:
     process = subprocess.Popen(["true"])
     process.wait()

@@ -136,6 +136,12 @@ def test_a_pidfile_without_a_process_id_is_refused(tmp_path: Path, text: str) ->
         Where(pidfile=tmp_path / "pid").pid(Known())
 
 
+def test_a_guest_is_found_by_its_libvirt_domain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.collectors.find.LIBVIRT", tmp_path)
+    (tmp_path / "cam.pid").write_text(f"{os.getpid()}\n")
+    assert Where(libvirt="cam").pid(Known()) == os.getpid()
+
+
 def test_what_cannot_be_found_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="No such file or directory"):
         Where(pidfile=tmp_path / "none").pid(Known())

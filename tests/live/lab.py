@@ -118,13 +118,13 @@ class Lab:
         self.start(*command, log="heard.txt")
         return self.folder / "heard.txt"
 
-    def exporter(self, port: int = 2055, tap: str = "tap0") -> subprocess.Popen[Any]:
+    def exporter(self, port: int = 2055, tap: str = "tap0", version: int = 10) -> subprocess.Popen[Any]:
         """pmacctd, as on the Pi (docs/live.md)."""
         settings = self.folder / f"pmacctd-{tap}.conf"
         settings.write_text(
             f"pcap_interface: {tap}\nplugins: nfprobe\n"
             "aggregate: src_host, dst_host, src_port, dst_port, proto, tcpflags\n"
-            f"nfprobe_receiver: 127.0.0.1:{port}\nnfprobe_version: 10\n"
+            f"nfprobe_receiver: 127.0.0.1:{port}\nnfprobe_version: {version}\n"
             "nfprobe_timeouts: tcp=5:tcp.fin=2:tcp.rst=2:udp=2:icmp=2:general=5:maxlife=5:expint=1\n"
         )
         return self.start(str(program("pmacctd")), "-f", str(settings), log="pmacctd.log")
@@ -233,22 +233,27 @@ class Guest:
 
     def qmp(self, command: str, **arguments: Any) -> Any:
         """Ask QEMU to do something, by the socket that is not the agent's."""
-        with socket.socket(socket.AF_UNIX) as control:
-            control.connect(str(self.folder / "control.sock"))
-            file = control.makefile("rw")
-            file.readline()
-            for one in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
-                file.write(json.dumps(one) + "\n")
-                file.flush()
-                while "return" not in (answer := json.loads(file.readline())):
-                    assert "error" not in answer, answer
-            return answer["return"]
+        return ask(self.folder / "control.sock", command, **arguments)
 
     def kill(self) -> None:
         """As a crash would."""
         pid = int((self.folder / "pid").read_text())
         os.kill(pid, signal.SIGKILL)
         self.process.wait(10)
+
+
+def ask(path: Path, command: str, **arguments: Any) -> Any:
+    """One QMP command, by a connection of its own."""
+    with socket.socket(socket.AF_UNIX) as control:
+        control.connect(str(path))
+        file = control.makefile("rw")
+        file.readline()
+        for one in ({"execute": "qmp_capabilities"}, {"execute": command, "arguments": arguments}):
+            file.write(json.dumps(one) + "\n")
+            file.flush()
+            while "return" not in (answer := json.loads(file.readline())):
+                assert "error" not in answer, answer
+        return answer["return"]
 
 
 def end(process: subprocess.Popen[Any]) -> None:

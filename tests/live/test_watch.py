@@ -141,7 +141,7 @@ def _scenario(lab: Lab, agent: Agent, clock: Clock, seen: Seen, broker: Any, exp
     did("flooded")
 
     end(exporter)
-    lab.exporter(tap="tap9")
+    lab.exporter(tap="tap9", version=9)  # other templates, and another clock
     guest.qmp("system_reset")
     agent.says("QEMU says RESET")
     guest.wait_up()
