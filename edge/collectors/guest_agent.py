@@ -7,7 +7,6 @@ and no program is started. It answers slowly, so the rows come as far apart as t
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import re
 import secrets
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from contracts.telemetry.rows import GuestRow
+from contracts.text import printable
 from contracts.vocabulary import Source
 from edge.collectors.base import MS, Collector, SourceError, Taken, now
 from edge.collectors.monitor import Monitor, RefusedError
@@ -57,7 +57,7 @@ class GuestAgent(Collector):
             if self._monitor.ask("guest-sync", id=token) != token:
                 raise SourceError("an answer to another question", "give the agent this socket alone")
             handle = self._opened(_BOOT)
-            self._boot = self._text(handle)[:64].strip() or "unknown"
+            self._boot = printable(self._text(handle).strip())[:64] or "unknown"
             self._monitor.ask("guest-file-close", handle=handle)
             self._handles = {name: self._opened(path) for name, path in _FILES.items()}
         except RefusedError as error:
@@ -86,13 +86,13 @@ class GuestAgent(Collector):
         except RefusedError as error:
             raise SourceError(f"refused: {error}", "restart the agent in the guest") from None
         at = now()
-        wall = clock if isinstance(clock, int) and 0 <= clock < _LARGEST else 0
+        wall = clock if type(clock) is int and 0 <= clock < _LARGEST else 0
         return [Taken(row_of(texts, wall, self._boot, at.wall_ns, at.mono_ns), at)]
 
     def _opened(self, path: str) -> int:
         assert self._monitor is not None
         handle = self._monitor.ask("guest-file-open", path=path, mode="r")
-        if not isinstance(handle, int):
+        if type(handle) is not int:
             raise SourceError("a file without a handle", "update the guest's agent")
         return handle
 
@@ -103,7 +103,7 @@ class GuestAgent(Collector):
         coded = answer.get("buf-b64") if isinstance(answer, dict) else None
         try:
             return base64.b64decode(coded if isinstance(coded, str) else "").decode("ascii", "replace")
-        except binascii.Error:
+        except ValueError:
             raise SourceError("a file that is no base64", "update the guest's agent") from None
 
 

@@ -6,14 +6,16 @@ asynchronous one.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from contracts.decode import UNDECODABLE
+from contracts.text import printable
 from edge.collectors.base import SourceError
 from edge.collectors.find import listener
 
@@ -21,7 +23,11 @@ ANSWER_S = 2.0
 """QEMU answers in 1 to 3 ms, and in 160 on a machine that is busy."""
 MOST = 1 << 20
 """Bytes of one answer; a guest with a hundred disks needs a tenth of it."""
+MOST_LINES = 1024
+"""Events and the like before an answer."""
 _EVENTS = 256
+_decoder = msgspec.json.Decoder(dict[str, Any])
+"""Refuses half a surrogate, which no later document could hold."""
 
 
 class Monitor:
@@ -46,7 +52,7 @@ class Monitor:
     def greet(self) -> None:
         """QMP's greeting, and our answer. Raises `SourceError`; a socket that somebody else has says nothing."""
         try:
-            greeting = self._line()
+            greeting = self._line(time.monotonic() + ANSWER_S)
         except TimeoutError:
             raise SourceError(
                 f"connected, and not greeted in {ANSWER_S:.0f} s: another program has this socket",
@@ -60,33 +66,32 @@ class Monitor:
         """What it returns. Raises `SourceError` when it does not answer, `RefusedError` when it will not."""
         assert command in self._allowed, command
         request = {"execute": command, **({"arguments": arguments} if arguments else {})}
+        until = time.monotonic() + ANSWER_S
         try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            while True:
-                answer = self._line()
+            self._socket.settimeout(ANSWER_S)
+            self._socket.sendall(msgspec.json.encode(request) + b"\n")
+            for _ in range(MOST_LINES):
+                answer = self._line(until)
                 if "return" in answer:
                     return answer["return"]
                 if "error" in answer:
-                    raise RefusedError(str(answer["error"])[:200])
+                    raise RefusedError(printable(str(answer["error"])[:200]))
                 self._note(answer)
         except TimeoutError:
             raise SourceError(f"no answer in {ANSWER_S:.0f} s", "see whether the guest hangs") from None
         except OSError as error:
             raise SourceError(f"connection lost ({error.strerror or error})", "start the guest") from None
+        raise SourceError(f"{MOST_LINES} lines and no answer", "name the guest's own socket")
 
     def listen(self) -> None:
         """Take what was said meanwhile. Raises `SourceError`."""
-        self._socket.setblocking(False)
         try:
-            while True:
-                self._note(self._line())
-        except BlockingIOError:
-            pass
+            for _ in range(MOST_LINES):
+                self._note(self._line(0))
+        except TimeoutError:
+            return
         except OSError as error:
             raise SourceError(f"connection lost ({error.strerror or error})", "start the guest") from None
-        finally:
-            with contextlib.suppress(OSError):
-                self._socket.settimeout(ANSWER_S)
 
     def close(self) -> None:
         """Hang up."""
@@ -97,24 +102,28 @@ class Monitor:
             self.events.append((said["event"], said.get("data")))
             del self.events[:-_EVENTS]
 
-    def _line(self) -> dict[str, Any]:
-        until = time.monotonic() + ANSWER_S
+    def _line(self, until: float) -> dict[str, Any]:
+        """until: 0 for what has come already. Raises `TimeoutError` where no line was whole by then, `OSError`,
+        `SourceError`."""
         while b"\n" not in self._held:
             if len(self._held) > MOST:
                 raise SourceError(f"an answer over {MOST} bytes", "name the guest's own socket")
-            if time.monotonic() > until:
+            left = max(0.0, until - time.monotonic()) if until else 0.0
+            if until and not left:
                 raise TimeoutError
-            some = self._socket.recv(1 << 16)
+            self._socket.settimeout(left)
+            try:
+                some = self._socket.recv(1 << 16)
+            except BlockingIOError:
+                raise TimeoutError from None
             if not some:
                 raise SourceError("connection closed by QEMU", "start the guest")
             self._held += some
         line, _, self._held = self._held.partition(b"\n")
         try:
-            said = json.loads(line)
-        except (ValueError, RecursionError):
-            raise SourceError("an answer that is no JSON", "name the guest's own socket") from None
-        if not isinstance(said, dict):
-            raise SourceError("an answer that is no JSON object", "name the guest's own socket")
+            said: dict[str, Any] = _decoder.decode(line)
+        except UNDECODABLE:
+            raise SourceError("an answer that is no JSON object", "name the guest's own socket") from None
         return said
 
 

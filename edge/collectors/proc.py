@@ -20,6 +20,8 @@ from edge.collectors.tap import Tap
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PATIENCE_S = 3.0
+_AGAIN_S = 5.0
+"""A thread that could not be opened is tried again after so long."""
 _NO_SCHEDSTAT = "no schedstat: this kernel counts no run time (CONFIG_SCHED_INFO)"
 
 
@@ -34,6 +36,7 @@ class ProcCollector(Collector):
         self._tap = Tap(tap)
         self._files: dict[str, Kept] = {}
         self._threads: dict[int, Kept] = {}
+        self._wanted: tuple[int, ...] | None = None
         self._notes: dict[str, str] = {}
 
     @property
@@ -49,8 +52,10 @@ class ProcCollector(Collector):
         pid = self._where.pid(self._known)
         self._pid, self._notes = pid, {}
         folder = PROC / str(pid)
+        self._follow_at = 0.0
         try:
-            self._files = {name: Kept(folder / name) for name in ("stat", "status")}
+            for name in ("stat", "status"):
+                self._files[name] = Kept(folder / name)
         except OSError as error:
             self.close()
             raise SourceError(f"process {pid}: {error.strerror}", "start the guest") from None
@@ -59,18 +64,19 @@ class ProcCollector(Collector):
             ("io", "run as QEMU's user, or with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"),
         ):
             try:
-                kept = Kept(folder / name)
-                kept.read()
-                self._files[name] = kept
+                self._files[name] = Kept(folder / name)
+                self._files[name].read()  # `io` may be opened by some who may not read it
             except OSError as error:
                 self._notes[name] = f"{error.strerror}; {remedy}"
+                if name in self._files:
+                    self._files.pop(name).close()
         self._tap.open(folder)
 
     def close(self) -> None:
         """Close all files."""
         for kept in (*self._files.values(), *self._threads.values()):
             kept.close()
-        self._files, self._threads = {}, {}
+        self._files, self._threads, self._wanted = {}, {}, None
         self._tap.close()
 
     def read(self) -> Sequence[Taken]:
@@ -129,7 +135,7 @@ class ProcCollector(Collector):
     def _vcpus(self) -> tuple[int | None, int | None, int | None]:
         """Run time, waiting time (ns) and time slices, summed over the threads that QMP names."""
         wanted = self._known.vcpu_threads if self._known.pid in (None, self._pid) else ()
-        if tuple(self._threads) != wanted or not wanted:
+        if wanted != self._wanted or (len(self._threads) < len(wanted) and time.monotonic() > self._follow_at):
             self._follow(wanted)
         if not wanted or len(self._threads) < len(wanted):  # a part of them would look like less work
             return None, None, None
@@ -144,6 +150,7 @@ class ProcCollector(Collector):
 
     def _follow(self, wanted: tuple[int, ...]) -> None:
         """vCPUs come and go."""
+        self._wanted, self._follow_at = wanted, time.monotonic() + _AGAIN_S
         for kept in self._threads.values():
             kept.close()
         self._threads = {}

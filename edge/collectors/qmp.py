@@ -28,6 +28,7 @@ WATCHED = frozenset({"RESET", "STOP", "RESUME", "SHUTDOWN", "POWERDOWN"})
 _ANEW_S = 5.0
 """vCPUs and disks come and go; they are asked for again after so long, and after an event."""
 _MOST = 1 << 63
+_MOST_VCPUS, _MOST_PID = 512, 1 << 22
 _SUMMED = (
     "rd_bytes", "wr_bytes", "rd_operations", "wr_operations", "flush_operations", "rd_total_time_ns",
     "wr_total_time_ns", "flush_total_time_ns", "wr_highest_offset",
@@ -120,8 +121,8 @@ class QmpCollector(Collector):
         """Which disks and vCPUs there are."""
         assert self._monitor is not None
         self._disks = disks(rows_of(self._ask("query-block")))
-        threads = {one.get("thread-id") for one in rows_of(self._ask("query-cpus-fast"))}
-        self._known.vcpu_threads = tuple(sorted(tid for tid in threads if isinstance(tid, int) and tid > 0))
+        said = [one.get("thread-id") for one in rows_of(self._ask("query-cpus-fast"))[:_MOST_VCPUS]]
+        self._known.vcpu_threads = tuple(sorted({tid for tid in said if type(tid) is int and 0 < tid <= _MOST_PID}))
         self._anew = time.monotonic() + _ANEW_S
 
     def _ask(self, command: str) -> Any:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from contracts.text import printable
 from contracts.vocabulary import Source
 from edge.collectors.base import Collector, SourceError, Taken
 
@@ -113,11 +114,17 @@ class Supervised:
                 _log.exception("%s", self._name)
                 self._fail(repr(error), "report this as a bug")
             finally:
-                self.collector.close()
+                self._close()
             if time.monotonic() - began > STABLE_S:
                 pause = FIRST_S
             self._stop.wait(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads tries, keeps no secret
             pause = min(2 * pause, LONGEST_S)
+
+    def _close(self) -> None:
+        try:
+            self.collector.close()
+        except Exception:  # it is opened anew in any case
+            _log.exception("%s", self._name)
 
     def _read_on(self) -> None:
         period, due = self.collector.period_s, time.monotonic()
@@ -140,6 +147,7 @@ class Supervised:
                 self._lag.extend(one.lag_ms for one in taken if one.lag_ms is not None)
 
     def _fail(self, problem: str, remedy: str) -> None:
+        problem = printable(problem)  # a guest may have had a hand in it
         with self._lock:
             self._failures += 1
         self._change(False, problem, remedy)

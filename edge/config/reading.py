@@ -34,8 +34,8 @@ def read_config(path: Path) -> Config:
         where = f"{path}:{line[1]}" if line else path
         found = re.sub(r" \(at line.*\)$", "", str(error))
         raise ConfigError(where, f"no TOML: {found}", expected="a TOML file", remedy="correct that line") from None
-    except RecursionError:
-        raise ConfigError(path, "nested too deeply", expected="a TOML file", remedy="correct it") from None
+    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
+        raise ConfigError(path, f"no TOML: {error}", expected="a TOML file", remedy="correct it") from None
     return _Reader(path, Places(text)).config(said)
 
 

@@ -9,7 +9,7 @@ import msgspec
 from contracts.types import Name
 from contracts.vocabulary import Source
 
-Where = Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+Where = Annotated[str, msgspec.Meta(min_length=1, max_length=4096, pattern=r"^[^\x00]+$(?!\n)")]
 """A path; a relative one is looked for beside the file that says it."""
 Level = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$(?!\n)")]
 """A level of an MQTT topic."""
@@ -84,7 +84,7 @@ class Guest(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     id: Level
     host: Name | None = None
-    addresses: Annotated[list[str], msgspec.Meta(max_length=64)] = []
+    addresses: Annotated[list[Annotated[str, msgspec.Meta(max_length=64)]], msgspec.Meta(max_length=64)] = []
     qmp: Where | None = None
     pidfile: Where | None = None
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=256)] | None = None

@@ -19,6 +19,7 @@ from contracts.telemetry.addresses import canonical_addresses
 from contracts.telemetry.rows import NetflowRow, Row
 from contracts.vocabulary import SOURCES, Source
 from edge.collectors.base import Stamp, Taken
+from edge.collectors.lines import Rate
 from edge.collectors.netflow import concerns
 from edge.extract.sampled import CLOCK_TOLERANCE_NS
 from edge.watch.agent import Agent
@@ -26,8 +27,10 @@ from edge.watch.subject import Subject
 
 _log = logging.getLogger("edge")
 GRACE_NS = SECOND // 2
-_MOST_WAITING = 1 << 15
-"""Rows that wait for one turn; the loop takes some hundred at most."""
+MOST_WAITING = 4096
+"""Rows of one source that wait for a turn; the loop takes some hundred at most."""
+FLOWS_PER_S, FLOWS_AT_ONCE = 500, 5000
+"""Of one guest, which makes as many as it likes: more than the ring holds, and little enough for a Pi and its disk."""
 
 
 class Recording(Protocol):
@@ -68,21 +71,21 @@ class Live:
         self._addresses = canonical_addresses(subject.guest_addresses)
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
+        self._flows = Rate(FLOWS_PER_S, FLOWS_AT_ONCE)
+        self._held = dict.fromkeys(SOURCES, 0)
         self.late = dict.fromkeys(SOURCES, 0)
-        """Rows that came too late for their place, or when too many waited."""
+        """Rows that came too late for their place, or were too many."""
         self._last: Stamp | None = None
 
     def put(self, source: Source, taken: Sequence[Taken]) -> None:
-        """From any thread."""
-        mine = [
-            _Waiting(one.at, source, one.row)
-            for one in taken
-            if not isinstance(one.row, NetflowRow) or concerns(one.row, self._addresses)
-        ]
+        """From any thread. What is too much is counted, and costs no other source anything."""
+        mine = [one for one in taken if not isinstance(one.row, NetflowRow) or concerns(one.row, self._addresses)]
+        fit = [one for one in mine if source != "netflow" or self._flows.spend(one.at.mono_ns / SECOND)]
         with self._lock:
-            room = max(0, _MOST_WAITING - len(self._waiting))
-            self._waiting += mine[:room]
-            self.late[source] += max(0, len(mine) - room)
+            fit = fit[: max(0, MOST_WAITING + FLOWS_AT_ONCE - self._held[source])]
+            self._held[source] += len(fit)
+            self._waiting += [_Waiting(one.at, source, one.row) for one in fit]
+            self.late[source] += len(mine) - len(fit)
 
     def begin(self, at: Stamp) -> None:
         """The watch begins."""
@@ -101,19 +104,26 @@ class Live:
             self._waiting.sort(key=lambda one: one.at.mono_ns)  # stable: rows of one moment keep their order
             count = bisect.bisect_right(self._waiting, upto_ns, key=lambda one: one.at.mono_ns)
             ready, self._waiting = self._waiting[:count], self._waiting[count:]
+            for one in ready:
+                if one.source is not None:
+                    self._held[one.source] -= 1
         for stamp, source, row in ready:
             if not self._arrives(stamp):
                 if source is not None:
                     self.late[source] += 1
                 continue
-            self._agent.advance(stamp.wall_ns - 1)  # a row that arrives in the very moment of settling still counts
+            self._advance(stamp.wall_ns - 1)  # a row that arrives in the very moment of settling still counts
             if source is not None and row is not None:
                 self._agent.feed(source, row)
                 if self._recording is not None:
                     self._recording.row(source, row)
         if self._recording is not None and self._last is not None:
-            self._tell_alarm()
             self._recording.turn(*self._last)
+
+    def _advance(self, wall_ns: int) -> None:
+        """Look at the windows that have settled; an alarm that rises with one is told at once."""
+        self._agent.advance(wall_ns)
+        self._tell_alarm()
 
     @property
     def windows(self) -> int:
@@ -129,9 +139,10 @@ class Live:
         self._turn(at, at.mono_ns)
         last = self._last or at
         self.subject = dataclasses.replace(self.subject, ended_wall_ns=last.wall_ns)
-        self._agent.stop(last.wall_ns)
+        self._agent.finish(last.wall_ns)
+        self._tell_alarm()
+        self._agent.end()
         if self._recording is not None:
-            self._tell_alarm()
             self._recording.end(last.wall_ns)
 
     def _arrives(self, at: Stamp) -> bool:
@@ -144,7 +155,9 @@ class Live:
         if abs(moved) > CLOCK_TOLERANCE_NS:
             before = at.wall_ns - moved
             _log.warning("%s: the clock was set by %+.3f s", self.subject.guest_id, moved / SECOND)
+            self._advance(before - 1)  # so far it went
             self._agent.clock_set(before, at.wall_ns)
+            self._tell_alarm()  # of windows that were looked at because of it: it is of the time before
             if self._recording is not None:
                 self._recording.clock_set(before, at.wall_ns)
         elif at.wall_ns < last.wall_ns:  # slewed back by a little: time has not come that far yet

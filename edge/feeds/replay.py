@@ -145,12 +145,14 @@ def replay(
     for part in more:
         started, about = part.manifest.started_wall_ns, watch_part(part.manifest, part.path)
         if about is not None and about.moved_ns:
+            agent.advance(started - about.moved_ns - 1)
             agent.clock_set(started - about.moved_ns, started)
             pace.clock_set(about.moved_ns)
         _run(agent, part, pace)
         episode = part
     pace.wait_until(episode.manifest.ended_wall_ns)
-    agent.stop(episode.manifest.ended_wall_ns)
+    agent.finish(episode.manifest.ended_wall_ns)
+    agent.end()
 
 
 def _run(agent: Agent, episode: Episode, pace: Pace, until_ns: int | None = None) -> None:

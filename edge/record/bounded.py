@@ -5,11 +5,13 @@ Recordings of others are never touched: only those whose manifest names this rec
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from contracts.errors import PhasewatchError, StorageError
+from contracts.errors import PhasewatchError
+from contracts.files import locked
 from contracts.telemetry.episode import read_manifest
 from contracts.telemetry.manifest import Manifest
 from edge.record.part import DRAFT, Part, remove, whole_again
@@ -29,34 +31,41 @@ class Bounds:
 
 
 class Bounded:
-    """One kind of recording (a key in their manifests' `host`) in one store."""
+    """One kind of recording (a key in their manifests' `host`) in one store.
+
+    All but `lock` is called in the recorder's thread. Raises `OSError`, `PhasewatchError` when the disk will not.
+    """
 
     def __init__(self, store: Path, kind: str, bounds: Bounds) -> None:
         self.store, self._kind, self._bounds = store, kind, bounds
-        self._known: list[tuple[int, int, Path]] = []  # end, bytes and folder, the oldest first
+        self._known: list[tuple[int, int, Path]] = []
+        """End (Unix ns), bytes and folder, in the order in which they were made."""
         self._torn: list[Path] = []
+        self._ages = True
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Against other agents, which would take each other's open parts for torn ones. Raises `BusyError`."""
+        return locked(self.store / f".{self._kind}.lock")
 
     def recover(self) -> None:
-        """What an earlier run left: recordings that were cut off are made whole, and all are counted.
-
-        Raises `OSError`, `StorageError` when the disk will not.
-        """
-        for draft in sorted(self.store.glob(f"*/*/{DRAFT}")):
-            if whole_again(draft.parent):
-                _log.info("%s: cut off, and whole again but for its last seconds", draft.parent)
+        """What an earlier run left: all are counted, and those that were cut off are made whole."""
+        found = []
         for path in self.store.glob("*/*/episode.json"):
             try:
                 manifest = read_manifest(path.parent)
             except PhasewatchError:
                 continue  # whoever sweeps the store is told
-            if manifest.recorder.startswith(RECORDER) and self._kind in manifest.host:
-                self._know(path.parent, manifest)
+            if self._is_ours(manifest):
+                found.append((manifest.ended_wall_ns, _size(manifest), path.parent))
+        self._known = sorted(found)
+        self._torn = sorted(path.parent for path in self.store.glob(f"*/*/{DRAFT}"))
+        self._mend()
 
     def finish(self, part: Part, ended_wall_ns: int) -> bool:
-        """One more; False if it had no length. Raises `OSError`, `StorageError`, and then it is mended later."""
+        """One more; False if it had no length. Where it cannot be finished now, it is mended later."""
         try:
             part.finish(ended_wall_ns)
-        except (OSError, StorageError):
+        except (OSError, PhasewatchError):
             self.mend_later(part)
             raise
         return self._add(part.folder)
@@ -66,31 +75,43 @@ class Bounded:
         part.abandon()
         self._torn.append(part.folder)
 
+    def doubt_clock(self) -> None:
+        """It was set by more than any time service would: nothing goes because of its age from now on."""
+        self._ages = False
+
     def make_room(self, now_ns: int, more_bytes: int) -> None:
-        """Before more is written. Raises `OSError`, `StorageError`."""
-        while self._torn:
-            if whole_again(self._torn[0]):
-                self._add(self._torn[0])
-            self._torn.pop(0)
+        """Before more is written."""
         while self._known and self._too_much(now_ns, more_bytes):
             _, _, folder = self._known.pop(0)
             _log.info("%s: the oldest of its kind goes", folder)
             remove(folder)
+        self._mend()
+
+    def _mend(self) -> None:
+        while self._torn:
+            folder = self._torn[0]
+            if whole_again(folder, self._is_ours) and self._add(folder):
+                _log.info("%s: cut off, and whole again but for its last seconds", folder)
+            self._torn.pop(0)
+
+    def _is_ours(self, manifest: Manifest) -> bool:
+        return manifest.recorder.startswith(RECORDER) and self._kind in manifest.host
 
     def _add(self, folder: Path) -> bool:
         if not (folder / "episode.json").exists():
             return False
-        self._know(folder, read_manifest(folder))
+        manifest = read_manifest(folder)
+        self._known.append((manifest.ended_wall_ns, _size(manifest), folder))
         return True
-
-    def _know(self, folder: Path, manifest: Manifest) -> None:
-        self._known.append((manifest.ended_wall_ns, sum(one.bytes for one in manifest.files.values()), folder))
-        self._known.sort()
 
     def _too_much(self, now_ns: int, more_bytes: int) -> bool:
         bounds, oldest = self._bounds, self._known[0][0]
         return (
             sum(size for _, size, _ in self._known) + more_bytes > bounds.bytes
-            or (bounds.age_ns is not None and oldest < now_ns - bounds.age_ns)
+            or (self._ages and bounds.age_ns is not None and oldest < now_ns - bounds.age_ns)
             or (bounds.count is not None and len(self._known) >= bounds.count)
         )
+
+
+def _size(manifest: Manifest) -> int:
+    return sum(one.bytes for one in manifest.files.values())

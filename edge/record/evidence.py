@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 
-from contracts.errors import StorageError
+from contracts.errors import PhasewatchError
 from edge.record.bounded import Bounded
 from edge.record.frames import Batch
 from edge.record.part import Part
@@ -14,6 +14,8 @@ from edge.watch.evidence import AFTER_NS, BEFORE_NS
 from edge.watch.subject import Subject
 
 _log = logging.getLogger("edge")
+MOST_HELD, MOST_KEPT = 8 << 20, 32 << 20
+"""Bytes in memory, and in one recording: an honest guest's ten minutes take about one megabyte."""
 KIND = "evidence"
 """In a manifest's `host`: the watch, and the end of the window with which the alarm rose."""
 
@@ -24,20 +26,22 @@ class EvidenceKeeper:
     def __init__(self, bounded: Bounded, subject: Subject, facts: dict[str, object], recorder: str) -> None:
         self._bounded, self._subject, self._facts, self._recorder = bounded, subject, facts, recorder
         self._held: deque[Batch] = deque()
+        self._size = 0
         self._part: Part | None = None
         self._until_ns = 0
 
     def take(self, batch: Batch) -> None:
         """A few seconds more."""
         self._held.append(batch)
-        while self._held and self._held[0].until_ns < batch.until_ns - BEFORE_NS:
-            self._held.popleft()
+        self._size += batch.size
+        while self._held[0].until_ns < batch.until_ns - BEFORE_NS or (self._size > MOST_HELD and len(self._held) > 1):
+            self._size -= self._held.popleft().size
         if self._part is not None:
             try:
                 self._part.append(batch)
-                if batch.until_ns >= self._until_ns:
+                if batch.until_ns >= self._until_ns or self._part.size > MOST_KEPT:
                     self._finish(batch.until_ns)
-            except (OSError, StorageError) as error:
+            except (OSError, PhasewatchError) as error:
                 self._give_up(error)
 
     def alarm(self, name: str, end_ns: int) -> None:
@@ -53,19 +57,20 @@ class EvidenceKeeper:
             for batch in self._held:
                 self._part.append(batch)
             _log.warning("%s: alarm; its rows are kept as %s", self._subject.guest_id, self._part.folder)
-        except (OSError, StorageError) as error:
+        except (OSError, PhasewatchError) as error:
             self._give_up(error)
 
     def cut(self, at_ns: int) -> None:
         """The clock was set, or rows were lost: what was held is of another time."""
         self._held.clear()
+        self._size = 0
         self.end(at_ns)
 
     def end(self, at_ns: int) -> None:
         """The watch is over."""
         try:
             self._finish(at_ns)
-        except (OSError, StorageError) as error:
+        except (OSError, PhasewatchError) as error:
             self._give_up(error)
 
     def _finish(self, at_ns: int) -> None:
@@ -73,7 +78,7 @@ class EvidenceKeeper:
         if part is not None:
             self._bounded.finish(part, at_ns)
 
-    def _give_up(self, error: OSError | StorageError) -> None:
+    def _give_up(self, error: OSError | PhasewatchError) -> None:
         _log.warning("the evidence of %s is not whole: %s", self._subject.guest_id, error)
         if self._part is not None:
             self._bounded.mend_later(self._part)

@@ -17,10 +17,11 @@ _encoder = msgspec.json.Encoder()
 
 
 class Frame(NamedTuple):
-    """Some rows of one source."""
+    """Some rows of one source. expanded: bytes before they were compressed."""
 
     rows: int
     data: bytes
+    expanded: int
 
 
 class Batch(NamedTuple):
@@ -30,8 +31,17 @@ class Batch(NamedTuple):
     until_ns: int
     frames: Mapping[Source, Frame]
 
+    @property
+    def size(self) -> int:
+        """Bytes as stored."""
+        return sum(len(frame.data) for frame in self.frames.values())
+
 
 def batch_of(rows: Mapping[Source, Sequence[Row]], since_ns: int, until_ns: int) -> Batch:
     """Encode and compress."""
-    frames = {source: Frame(len(some), compress(_encoder.encode_lines(some), LEVEL)) for source, some in rows.items()}
-    return Batch(since_ns, until_ns, {source: frame for source, frame in frames.items() if frame.rows})
+    frames = {}
+    for source, some in rows.items():
+        if some:
+            text = _encoder.encode_lines(some)
+            frames[source] = Frame(len(some), compress(text, LEVEL), len(text))
+    return Batch(since_ns, until_ns, frames)

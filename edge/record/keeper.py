@@ -111,11 +111,15 @@ class Keeper:
 def _hand_over(
     keepers: Sequence[Tee | EvidenceKeeper], rows: dict[Source, list[Row]], since_ns: int, until_ns: int, *, lost: bool
 ) -> None:
-    batch: Batch = batch_of(rows, since_ns, until_ns)
-    for keeper in keepers:
-        if lost:
-            keeper.cut(since_ns)
-        keeper.take(batch)
+    batch: Batch | None = None
+    try:
+        batch = batch_of(rows, since_ns, until_ns)
+    finally:
+        for keeper in keepers:
+            if lost or batch is None:
+                keeper.cut(since_ns)
+            if batch is not None:
+                keeper.take(batch)
 
 
 def host_facts() -> dict[str, object]:

@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO, cast
+from typing import IO
 
 import msgspec
 
@@ -20,10 +21,10 @@ from contracts.errors import PhasewatchError, RowError
 from contracts.files import read_file, sha256, write_file
 from contracts.telemetry.lines import REDO, row_batches
 from contracts.telemetry.manifest import FileEntry, Manifest
-from contracts.telemetry.rows import Row, arrival_ns
+from contracts.telemetry.rows import arrival_ns
 from contracts.telemetry.zstd import compress, whole_frames
 from contracts.vocabulary import SOURCES, Source
-from edge.record.frames import Batch
+from edge.record.frames import Batch, Frame
 
 _log = logging.getLogger("edge")
 DRAFT = "recording.json"
@@ -36,14 +37,19 @@ class Part:
     def __init__(self, folder: Path, draft: Manifest, sources: tuple[Source, ...]) -> None:
         """draft: the manifest, but for end and files."""
         self.folder, self._draft = folder, draft
+        self._until_ns = draft.started_wall_ns
+        self.expanded = 0
+        """Bytes of rows so far, in the source that has most of them: readers have a bound."""
+        self._expanded = dict.fromkeys(sources, 0)
         self._files: dict[Source, IO[bytes]] = {}
         self._digests = {source: hashlib.sha256() for source in sources}
         self._entries = {source: FileEntry(sha256="0" * 64, bytes=0, rows=0) for source in sources}
+        folder.mkdir(parents=True)  # never into one that is there
         write_file(folder / DRAFT, _encoder.encode(draft))
         try:
             for source in sources:  # also of one that stays silent: it was watched
                 self._files[source] = (folder / f"{source}.jsonl.zst").open("xb")
-                self._append(source, 0, compress(b""))
+                self._append(source, Frame(0, compress(b""), 0))
             self._sync()
         except OSError:
             self.abandon()
@@ -58,12 +64,14 @@ class Part:
         """A few seconds more, on disk when this returns."""
         for source, frame in batch.frames.items():
             if source in self._files:
-                self._append(source, frame.rows, frame.data)
+                self._append(source, frame)
         self._sync()
+        self._until_ns = batch.until_ns
 
     def finish(self, ended_wall_ns: int) -> None:
-        """It is an episode now; or nothing, where it would be one of no length."""
+        """It is an episode now, which ends with its last seconds at the earliest; or nothing, if nothing came."""
         self.abandon()
+        ended_wall_ns = max(ended_wall_ns, self._until_ns)
         if ended_wall_ns <= self._draft.started_wall_ns:
             remove(self.folder)
             return
@@ -80,11 +88,14 @@ class Part:
                 file.close()
         self._files = {}
 
-    def _append(self, source: Source, rows: int, data: bytes) -> None:
-        self._files[source].write(data)
-        self._digests[source].update(data)
+    def _append(self, source: Source, frame: Frame) -> None:
+        self._files[source].write(frame.data)
+        self._digests[source].update(frame.data)
         entry = self._entries[source]
-        self._entries[source] = msgspec.structs.replace(entry, bytes=entry.bytes + len(data), rows=entry.rows + rows)
+        size, rows = entry.bytes + len(frame.data), entry.rows + frame.rows
+        self._entries[source] = msgspec.structs.replace(entry, bytes=size, rows=rows)
+        self._expanded[source] += frame.expanded
+        self.expanded = max(self._expanded.values())
 
     def _sync(self) -> None:
         for file in self._files.values():
@@ -92,23 +103,27 @@ class Part:
             os.fsync(file.fileno())
 
 
-def whole_again(folder: Path) -> bool:
-    """Make an episode of what a power cut left: its whole frames. False, and the reason logged, where nothing is whole.
+def whole_again(folder: Path, ours: Callable[[Manifest], bool]) -> bool:
+    """Make an episode of what a power cut left: its whole frames. False where it is not `ours`, is finished, or is not
+    whole in any part, which is logged.
 
     Raises `OSError`, `StorageError` when the disk will not.
     """
     try:
         path = folder / DRAFT
         draft = decoded(read_file(path, 1 << 20), Manifest, path, RowError, expected="a manifest", remedy=REDO)
+        if not ours(draft) or (folder / "episode.json").exists():
+            return False
         last, files = draft.started_wall_ns, {}
         for source in SOURCES:
             file = folder / f"{source}.jsonl.zst"
             if file.exists():
-                stored = whole_frames(read_file(file))
-                rows = [cast(Row, row) for some in row_batches(stored, source, file) for row in some]
-                last = max([last, *(arrival_ns(row) for row in rows)])
+                stored, count = whole_frames(read_file(file)), 0
+                for rows in row_batches(stored, source, file):  # a few thousand at a time
+                    count += len(rows)
+                    last = max(last, *(arrival_ns(row) for row in rows))
                 write_file(file, stored)
-                files[file.name] = FileEntry(sha256=sha256(stored), bytes=len(stored), rows=len(rows))
+                files[file.name] = FileEntry(sha256=sha256(stored), bytes=len(stored), rows=count)
     except PhasewatchError as error:
         if error.exit_status != 2:  # not what was read, but the disk
             raise

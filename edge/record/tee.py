@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from contracts.errors import StorageError
+from contracts.errors import PhasewatchError
+from contracts.features.schema import SECOND
 from contracts.telemetry.manifest import Manifest
 from contracts.telemetry.parts import KEY, WatchPart
 from edge.record.bounded import Bounded
@@ -16,7 +17,11 @@ from edge.record.part import Part
 from edge.watch.subject import Subject
 
 _log = logging.getLogger("edge")
-AGAIN_NS = 30_000_000_000
+DOUBTFUL_NS = 3600 * SECOND
+"""A clock that is set by so much was wrong, or is."""
+MOST_EXPANDED = 128 << 20
+"""Bytes of rows of one source in a part, however short it is: a reader has to hold them."""
+AGAIN_NS = 30 * SECOND
 """After a disk that would not, the next part is tried so much later."""
 
 
@@ -48,6 +53,8 @@ class Tee:
 
     def clock_set(self, before_ns: int, after_ns: int) -> None:
         """A part ends at one moment, and the next begins at another."""
+        if abs(after_ns - before_ns) > DOUBTFUL_NS:
+            self._bounded.doubt_clock()
         self._try(lambda: self._finish(before_ns), after_ns)
         self._since_ns, self._not_before = after_ns, min(self._not_before, after_ns)
         self._next = msgspec.structs.replace(self._next, moved_ns=self._next.moved_ns + after_ns - before_ns)
@@ -62,7 +69,8 @@ class Tee:
         self._try(lambda: self._finish(at_ns), at_ns)
 
     def _take(self, batch: Batch) -> None:
-        if self._part is not None and batch.since_ns - self._since_ns >= self._part_ns:
+        over = self._part is not None and self._part.expanded > MOST_EXPANDED
+        if self._part is not None and (over or batch.since_ns - self._since_ns >= self._part_ns):
             self._finish(batch.since_ns)
             self._since_ns = batch.since_ns
         if self._part is None:
@@ -95,7 +103,7 @@ class Tee:
         """A disk that will not ends no watch: the part is left as it is, and another begun later."""
         try:
             work()
-        except (OSError, StorageError) as error:
+        except (OSError, PhasewatchError) as error:
             if self._part is not None:
                 self._bounded.mend_later(self._part)
                 self._part = None

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 
 _log = logging.getLogger("edge")
-MOST_WAITING = 256
-"""Jobs: some minutes of four guests, about 20 MB of rows."""
+MOST_WAITING = 64
+"""Jobs: a minute of four guests."""
 
 
 class Writer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from edge.watch.subject import Subject
 
 _log = logging.getLogger("edge")
 JOIN_S = 3.0
-"""How long a collector is waited for when its guest is no longer watched."""
+"""How long the collectors of a guest are waited for when it is no longer watched."""
 
 
 class Watched:
@@ -82,8 +83,9 @@ class Watched:
         """Stop its collectors."""
         for one in self.supervised:
             one.stop()
+        until = time.monotonic() + JOIN_S
         for one in self.supervised:
-            one.join(JOIN_S)
+            one.join(max(0.0, until - time.monotonic()))
 
     def end(self, at: Stamp) -> None:
         """The watch ends."""

@@ -84,9 +84,8 @@ class Running:
         path = outbox_path() if config.outbox.file is None else Path(config.outbox.file)
         with contextlib.ExitStack() as stack:
             outbox = stack.enter_context(opened(path))
-            writer = Writer()
-            stack.callback(writer.close, 30)
-            self._guests = Guests(self._start.node, Shared(models, self._start.schema, outbox, self._kept(writer)), now)
+            kept = self._kept(stack)
+            self._guests = Guests(self._start.node, Shared(models, self._start.schema, outbox, kept), now)
             self._deliver(outbox, self._broker)
             try:
                 self._listen(config)
@@ -138,8 +137,9 @@ class Running:
         self._delivery = Delivery(outbox, broker, self._start.node, took)
         self._broker = broker
 
-    def _kept(self, writer: Writer) -> Kept:
-        """Where recordings go; what an earlier run left there is made whole first."""
+    def _kept(self, stack: contextlib.ExitStack) -> Kept:
+        """Where recordings go; what an earlier run left there is made whole by the recorder's thread. Raises
+        `BusyError`, `StorageError`."""
         record, evidence = self._config.record, self._config.evidence
         tee = kept = None
         if record is not None:
@@ -148,10 +148,13 @@ class Running:
         if evidence.keep:
             store = self._state / "evidence" if evidence.store is None else Path(evidence.store)
             kept = Bounded(store, KIND, Bounds(bytes=evidence.most_mb * _MB, count=evidence.most))
-        for one in (tee, kept):
-            if one is not None:
-                with contextlib.suppress(OSError, StorageError):  # said when the first part is written
-                    one.recover()
+        stores = [one for one in (tee, kept) if one is not None]
+        for one in stores:
+            stack.enter_context(one.lock())
+        writer = Writer()
+        stack.callback(writer.close, 30)
+        for one in stores:
+            writer.do(one.recover)
         part_ns = 3600 * SECOND if record is None else record.part_minutes * 60 * SECOND
         return Kept(writer=writer, tee=tee, part_ns=part_ns, evidence=kept)
 

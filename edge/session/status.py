@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.decode import decoded
-from contracts.errors import MissingError, PhasewatchError, RowError, StorageError
+from contracts.errors import PhasewatchError, RowError
 from contracts.files import read_file, write_file
 from contracts.vocabulary import Source
 from edge.session.guests import Watched
@@ -94,8 +94,9 @@ def read_status(state: Path) -> Status | None:
     try:
         status = decoded(read_file(path, 1 << 20), Status, path, RowError, expected="a status", remedy="remove it")
         os.kill(status.pid, 0)
-    except (MissingError, StorageError, PhasewatchError, ProcessLookupError):
+    except (PhasewatchError, ProcessLookupError, OverflowError):
         return None
     except PermissionError:  # another user's agent
-        return status
-    return status
+        pass
+    # after a power cut the file is still there, and its number another process's
+    return status if status.pid > 0 and abs(time.time() - status.at_s) < 3 * EVERY_S else None

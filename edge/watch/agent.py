@@ -84,11 +84,11 @@ class Agent:
             self.advance(before_ns + self._schema.settle_ns)
         watch.clock_set(before_ns, after_ns)
 
-    def stop(self, wall_ns: int) -> None:
-        """A live watch ends at this moment: windows that end by then are looked at with what is known of them."""
+    def finish(self, wall_ns: int) -> None:
+        """A live watch ends at this moment: windows that end by then are looked at with what is known of them. `end`
+        comes next."""
         self._now_watching.ends_at(wall_ns)
         self.advance(wall_ns + self._schema.settle_ns)
-        self.end()
 
     def end(self) -> None:
         """The recording is over, or the guest is gone."""

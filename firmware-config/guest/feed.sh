@@ -21,9 +21,9 @@ while :; do
         $1 == "Tcp:" { opens = $6 }
         END {
             printf "{\"g_wall_ns\":%s000000000,\"g_mono_ns\":%s0000000,\"boot_id\":\"%s\"", wall, up100(up), boot
-            printf ",\"cpu_user\":%d,\"cpu_system\":%d,\"cpu_iowait\":%d,\"cpu_idle\":%d", user, sys, wait, idle
-            printf ",\"ctxt\":%s,\"intr\":%s,\"procs_running\":%d,\"mem_free_kb\":%d", ctxt, intr, running, free
-            printf ",\"slab_kb\":%d,\"wr_sectors\":%d,\"rd_sectors\":%d,\"tcp_active_opens\":%d}\n", slab, wr, rd, opens
+            printf ",\"cpu_user\":%.0f,\"cpu_system\":%.0f,\"cpu_iowait\":%.0f,\"cpu_idle\":%.0f", user, sys, wait, idle
+            printf ",\"ctxt\":%.0f,\"intr\":%.0f,\"procs_running\":%.0f,\"mem_free_kb\":%.0f", ctxt, intr, running, free
+            printf ",\"slab_kb\":%.0f,\"wr_sectors\":%.0f,\"rd_sectors\":%.0f,\"tcp_active_opens\":%.0f}\n", slab, wr, rd, opens
         }
         function up100(text) { sub(/\./, "", text); sub(/^0+/, "", text); return text == "" ? 0 : text }
     ' /proc/stat /proc/meminfo /proc/diskstats /proc/net/snmp >&3

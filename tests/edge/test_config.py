@@ -72,6 +72,9 @@ FAULTS = {
     "not TOML": (LEAST + "tap = \n", r":6: no TOML: Invalid value; expected a TOML file; correct that line"),
     "out of range": (LEAST + '[record]\nstore = "s"\nmost_mb = 0\n', r":8: `most_mb`: Expected `int` >= 1"),
     "a name that leaves": (LEAST.replace('"g"', '"../g"'), r":4: `id`: Expected `str` matching regex"),
+    "a NUL": (LEAST + 'feed = "a\\u0000b"\n', r":6: `feed`: Expected `str` matching regex"),
+    "a long number": ("node = " + "9" * 5000 + "\n" + LEAST, r"no TOML: Exceeds the limit"),
+    "a long address": (LEAST + f'addresses = ["fe80::1%{"x" * 100}"]\n', r":6: `addresses`: Expected `str` of length"),
     "no table": ("node = 3\n" + LEAST, r":1: `node`: Expected `str \| null`, got `int`"),
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_an_agent_that_runs_tells_its_sources_itself(tmp_path: Path) -> None:
     import os
 
     guest = GuestStatus(id="g", windows=3, up=["qmp"], down={"guest": "away; bring it back"}, drifted=None)
-    status = Status(pid=os.getpid(), node="n", at_s=0, broker="connected", outbox_depth=2, guests=[guest])
+    status = Status(pid=os.getpid(), node="n", at_s=time.time(), broker="connected", outbox_depth=2, guests=[guest])
     write_status(tmp_path / "state", status)
     found = steps(config(tmp_path))
     assert found["g qmp"].found == "up, says the agent"
@@ -137,7 +138,9 @@ def test_edge_status_says_what_runs_and_what_has_drifted(tmp_path: Path, signing
         GuestStatus(id=name, windows=3, up=["qmp"], down={}, drifted=drifted)
         for name, drifted in (("far", {"proc.rss": 1.5, "qmp.read_ops": 0.3}), ("near", {}), ("new", None))
     ]
-    write_status(tmp_path, Status(pid=os.getpid(), node="n", at_s=0, broker="connected", outbox_depth=0, guests=guests))
+    write_status(
+        tmp_path, Status(pid=os.getpid(), node="n", at_s=time.time(), broker="connected", outbox_depth=0, guests=guests)
+    )
     command = [sys.executable, "-m", "edge.cli", "status", "--state", str(tmp_path), "--trust", str(signing_key.parent)]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     assert "running   watching far, near, new; broker: connected" in said
@@ -149,8 +152,15 @@ def test_edge_status_says_what_runs_and_what_has_drifted(tmp_path: Path, signing
 def test_the_status_of_an_agent_that_ended_is_none(tmp_path: Path) -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    status = Status(pid=process.pid, node="n", at_s=0, broker="b", outbox_depth=0, guests=[])
+    status = Status(pid=process.pid, node="n", at_s=time.time(), broker="b", outbox_depth=0, guests=[])
     write_status(tmp_path, status)
     assert read_status(tmp_path) is None
     (tmp_path / FILE).write_text("{")
+    assert read_status(tmp_path) is None
+
+
+@pytest.mark.parametrize(("pid", "old_s"), [(1, 600), (1 << 40, 0), (0, 0), (-1, 0)])
+def test_a_status_that_a_power_cut_left_is_none(tmp_path: Path, pid: int, old_s: float) -> None:
+    at = time.time() - old_s
+    write_status(tmp_path, Status(pid=pid, node="n", at_s=at, broker="b", outbox_depth=0, guests=[]))
     assert read_status(tmp_path) is None

@@ -114,7 +114,7 @@ def test_a_flood_is_read_at_a_bounded_rate_and_gives_no_more_rows_than_an_honest
             pass
         found += feed.read()
         reads += 1
-    assert reads <= 16  # the pause between two full reads
+    assert reads <= 60  # without a bound they are thousands
     assert len(found) <= 4 + 12 * 2
     assert feed.counts["flooded"] > 100
     assert max(len(some), MOST_READ) < 1 << 16

@@ -105,6 +105,7 @@ class FakeAgent:
     def __init__(self, path: Path) -> None:
         self.asked: list[dict[str, Any]] = []
         self.refuses = ""
+        self.time: object = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -134,7 +135,7 @@ class FakeAgent:
         if command == "guest-sync":
             return {"return": said["id"]}
         if command == "guest-get-time":
-            return {"return": time.time_ns()}
+            return {"return": self.time or time.time_ns()}
         if command == "guest-file-open":
             assert said["mode"] == "r"
             files[len(files) + 1000] = Path(said["path"])
@@ -166,6 +167,17 @@ def test_the_guest_agents_files_give_the_same_row_as_the_feed(agent: FakeAgent, 
         assert ours is not None
         assert ours <= theirs <= ours * 1.05 + 10_000, name
     assert {one["execute"] for one in agent.asked} <= READ_ONLY
+
+
+@pytest.mark.parametrize("said", [True, -1, 1 << 70, "now", [1]])
+def test_a_guest_agents_clock_that_is_none_is_zero(agent: FakeAgent, tmp_path: Path, said: object) -> None:
+    agent.time = said
+    collector = GuestAgent(tmp_path / "qga")
+    collector.open()
+    row = collector.read()[0].row
+    assert isinstance(row, GuestRow)
+    assert (type(row.g_wall_ns), row.g_wall_ns) == (int, 0)
+    collector.close()
 
 
 @pytest.mark.parametrize("refused", ["guest-file-open", "guest-file-read"])

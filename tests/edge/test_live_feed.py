@@ -5,6 +5,7 @@ Rows here are real ones, moved in time; a hostile schedule decides when they are
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_a_live_watch_and_a_replay_of_its_recording_give_the_same_windows(
     assert any(b'"evidence":"g-alarm-' in window for window in live)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_they_do_so_however_late_rows_come_and_however_the_clock_is_set(
     tmp_path_factory: pytest.TempPathFactory,
@@ -187,6 +188,29 @@ def test_a_row_that_comes_after_its_grace_is_counted_and_neither_fed_nor_recorde
     assert watch.late == {"proc": 0, "qmp": 0, "guest": late, "netflow": 0}
     (part,) = parts
     assert len(read_episode(part).rows["guest"]) == sum(one[2] == "guest" for one in rows) - late
+
+
+def test_a_flood_of_flows_costs_no_other_source_a_row(
+    tmp_path: Path, schema: FeatureSchema, active: Active, episode: Episode
+) -> None:
+    rows = rows_of(episode, 20, prompt)
+    flow = next(row for _, _, source, row in rows if source == "netflow")
+    flood: list[tuple[float, float, Source, Row]] = [(10 + i / 40_000, 0.01, "netflow", flow) for i in range(40_000)]
+    live, parts, watch = watched(tmp_path, schema, active, [*rows, *flood], [], 20, [1.0])
+    assert watch.late["netflow"] > 30_000
+    assert (watch.late["proc"], watch.late["qmp"], watch.late["guest"]) == (0, 0, 0)
+    assert replayed(tmp_path, schema, active, parts) == live
+
+
+def test_the_recording_that_the_last_window_names_is_there(
+    tmp_path: Path, schema: FeatureSchema, active: Active, episode: Episode
+) -> None:
+    for seconds in range(15, 30, 2):  # in one of them the alarm rises at the very end
+        folder = tmp_path / str(seconds)
+        folder.mkdir()
+        live, _, _ = watched(folder, schema, active, rows_of(episode, seconds, prompt), [], seconds, [0.2])
+        named = {json.loads(window)["data"]["evidence"] for window in live} - {None}
+        assert {path.parent.name for path in (folder / "evidence").glob("h/*/episode.json")} == named
 
 
 def test_flows_of_other_guests_are_left_out(

@@ -93,6 +93,16 @@ def test_the_boot_of_an_exporter_is_known_after_a_restart_of_the_agent(tmp_path:
     other.close()
 
 
+def test_flows_that_waited_for_a_boot_come_when_it_is_said() -> None:
+    """A replay goes by the time of receipt: it must be that at which they could be known."""
+    one = collector("127.0.0.1")
+    whole = datagrams(2063)
+    found = send(one, [*whole[1:4], *whole])
+    assert found
+    assert all(some.row.recv_wall_ns == some.at.wall_ns for some in found if isinstance(some.row, NetflowRow))
+    one.close()
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"a": "b"}', '{"a": -1}'])
 def test_a_spoilt_file_of_boots_is_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "exporters.json").write_text(text)

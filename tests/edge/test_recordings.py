@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from contracts.errors import RowError
+from contracts.errors import BusyError, RowError
 from contracts.features.schema import SECOND
 from contracts.telemetry.episode import Episode, read_episode, read_manifest
 from contracts.telemetry.parts import watch_part
@@ -25,6 +25,7 @@ from contracts.vocabulary import Source
 from edge.record.bounded import Bounded, Bounds
 from edge.record.evidence import KIND, EvidenceKeeper
 from edge.record.frames import batch_of
+from edge.record.keeper import _hand_over
 from edge.record.part import DRAFT, whole_again
 from edge.record.tee import AGAIN_NS, Tee
 from edge.record.writer import MOST_WAITING, Writer
@@ -105,7 +106,7 @@ def test_whatever_a_power_cut_leaves_is_made_whole_or_left_alone(
     cut = data.draw(st.integers(0, len(whole)), "cut")
     zeros = data.draw(st.sampled_from([0, 1, 400]), "zeros")  # a file system that lost data but not its length
     path.write_bytes(whole[:cut] + b"\0" * zeros)
-    if whole_again(draft.parent):
+    if whole_again(draft.parent, lambda _: True):
         kept = read_episode(draft.parent, allow_missing=True)
         assert len(kept.rows["proc"]) in (50, 100, 150)
     else:
@@ -155,6 +156,73 @@ def test_recordings_of_others_and_notes_beside_ours_are_never_touched(tmp_path: 
     feed(tee, episode, 4, first=2)
     assert (tmp_path / "h" / "old" / "episode.json").exists()
     assert [path.name for path in first.iterdir()] == ["note.txt"]
+
+
+def test_drafts_of_others_and_of_what_is_finished_are_left_alone(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 2)
+    (draft,) = tmp_path.rglob(DRAFT)
+    mine = draft.read_bytes()
+    draft.write_bytes(mine.replace(b"phasewatch edge", b"another recorder"))
+    before = {path.name: path.read_bytes() for path in draft.parent.iterdir()}
+    Bounded(tmp_path, "watch", Bounds(bytes=1 << 30)).recover()
+    assert {path.name: path.read_bytes() for path in draft.parent.iterdir()} == before
+    draft.write_bytes(mine)
+    (draft.parent / "episode.json").write_text("finished")
+    Bounded(tmp_path, "watch", Bounds(bytes=1 << 30)).recover()
+    assert (draft.parent / "episode.json").read_text() == "finished"
+
+
+def test_a_recording_never_goes_into_a_folder_that_is_there(tmp_path: Path, episode: Episode) -> None:
+    (tmp_path / "h" / "g-watch-p0000").mkdir(parents=True)
+    feed(tee_in(tmp_path), episode, 2)
+    assert list((tmp_path / "h" / "g-watch-p0000").iterdir()) == []
+
+
+def test_two_agents_do_not_share_a_store(tmp_path: Path) -> None:
+    first, second = (Bounded(tmp_path, "watch", Bounds(bytes=1)) for _ in range(2))
+    with first.lock(), pytest.raises(BusyError, match="another process works here"), second.lock():
+        pass
+
+
+def test_nothing_goes_because_of_its_age_once_the_clock_was_set_by_far(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path, part_s=10, age_s=3600)
+    feed(tee, episode, 6)
+    year = 365 * 86_400 * SECOND
+    tee.clock_set(START + 30 * SECOND, START + 30 * SECOND + year)
+    feed(tee, episode, 2, first=6 + year // (5 * SECOND))
+    assert len(parts_of(tmp_path)) == 3
+
+
+def test_a_part_that_holds_rows_is_never_removed_whatever_its_end(tmp_path: Path, episode: Episode) -> None:
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 4)
+    tee.cut(START - 3600 * SECOND)  # of another time: the step itself was lost
+    (part,) = parts_of(tmp_path)
+    assert len(read_episode(part, allow_missing=True).rows["proc"]) == 200
+
+
+def test_a_part_ends_before_it_is_more_than_a_reader_may_hold(
+    tmp_path: Path, episode: Episode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.record.tee.MOST_EXPANDED", 60_000)
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 8)
+    tee.end(START + 40 * SECOND)
+    assert len(parts_of(tmp_path)) > 1
+
+
+def test_rows_that_cannot_be_written_break_the_chain_and_not_the_recorder(tmp_path: Path, episode: Episode) -> None:
+    (first, *_) = rows_at(episode, 10)["proc"]
+    bad = msgspec.structs.replace(first, state="\ud800")
+    tee = tee_in(tmp_path)
+    feed(tee, episode, 2)
+    with pytest.raises(UnicodeEncodeError):
+        _hand_over([tee], {"proc": [bad]}, START + 10 * SECOND, START + 15 * SECOND, lost=False)
+    feed(tee, episode, 2, first=3)
+    tee.end(START + 25 * SECOND)
+    parts = [watch_part(read_manifest(path), path) for path in parts_of(tmp_path)]
+    assert [part.continues for part in parts if part] == [True, False]
 
 
 def test_a_clock_that_is_set_ends_a_part_and_the_next_says_by_how_much(tmp_path: Path, episode: Episode) -> None:

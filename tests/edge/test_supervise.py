@@ -78,6 +78,19 @@ def test_a_source_that_fails_is_tried_again_until_it_is_back(
         assert caplog.text.count("g qmp: away; bring it back") == 2  # a line for each change, not for each try
 
 
+def test_what_a_guest_has_said_is_one_printable_line(quick: None, caplog: pytest.LogCaptureFixture) -> None:
+    one = Odd()
+    one.fails = SourceError("refused:\nedge: all is well \ud800", "see")
+    supervised = Supervised(one, lambda *_: None, "g")
+    supervised.start()
+    until(lambda: one.opened > 1, 10, "tries")
+    supervised.stop()
+    supervised.join(5)
+    assert supervised.down is not None
+    assert supervised.down.isprintable()
+    assert "\nedge: all is well" not in caplog.text
+
+
 def test_one_that_hangs_holds_up_no_other(quick: None) -> None:
     stuck, fine = Odd(), Odd()
     stuck.slow_s = 0.5

@@ -117,7 +117,8 @@ class Decoder:
                 turns = max(0, recv - boot - values[ie.END_UPTIME] * MS) // ((1 << 32) * MS)
                 end = boot + (values[ie.END_UPTIME] + (turns << 32)) * MS
                 start = end - since_ms(values[ie.END_UPTIME], values[ie.START_UPTIME]) * MS
-                yield from self._row(values, (start, end), mono, recv)
+                # it could not be known before now
+                yield from self._row(values, (start, end), mono, recv_wall_ns)
 
     def _sets(self, data: bytes, at: int) -> Iterator[tuple[int, bytes]]:
         """Number and body of each set; one that breaks its bounds ends the datagram."""
