@@ -194,7 +194,7 @@ class ShadowCost(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class SourcePerf(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One source of a live guest. `rows`, `failures` (times it was lost or could not be opened), `skipped` (ticks that
-    came too late), `late` (rows that came too late for their window) and `counts` are since the agent began.
+    came too late), `late` (rows that came too late, or were too many) and `counts` are since the agent began.
     `took_ms`: one read. `lag_ms`: proc and qmp, behind their tick; guest, its line behind the quickest of late;
     netflow, from a flow's end to its arrival. `observed`: mean share over the windows since the last report, null if
     there was none. `notes`: fields that cannot be read, and why."""

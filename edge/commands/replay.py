@@ -17,7 +17,8 @@ def add(commands: Commands) -> None:
         description="Replay recordings: rows arrive in their recorded order and time, windows are extracted as they\n"
         "would be live, and events go through a durable outbox to the broker. With the broker away the events are\n"
         "kept; they are sent when it returns, at the latest by the next replay with the same outbox.\n"
-        "Without --bundle the installed one runs, and what is installed meanwhile takes over between two windows.",
+        "Without --bundle the installed one runs, and what is installed meanwhile takes over between two windows.\n"
+        "Parts of one live watch (`edge run --tee`), named in order, are replayed as the watch that they were.",
         example="edge replay tests/corpus/lab-q35-2/lab-q35-2-io-walk-s01 --bundle B.bundle \\\n"
         "    --broker mqtt://127.0.0.1:1883 --trust keys --speed 20",
     )

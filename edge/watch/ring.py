@@ -13,6 +13,8 @@ from edge.extract.columns import Columns, encoder, fields_of
 from edge.extract.trust import LOOK_BACK_NS
 
 SPAN_NS = 60 * SECOND
+_SLACK = 256
+"""Rows that are free before a move is worth it."""
 CAPACITY: dict[Source, int] = {"proc": 1024, "qmp": 512, "guest": 1024, "netflow": 16384}
 
 
@@ -56,7 +58,8 @@ def reach_ns(schema: FeatureSchema) -> int:
 
 
 class _Line:
-    """One source: an array twice the capacity, filled from the left, and moved back when it is full."""
+    """One source: an array twice the capacity, filled from the left, and moved back when half of what was used is free:
+    only as much of it becomes memory as is needed."""
 
     def __init__(self, schema: FeatureSchema, source: Source, guest_addresses: frozenset[str]) -> None:
         self._fields = fields_of(schema.channels, source)
@@ -72,7 +75,7 @@ class _Line:
 
     def append(self, row: Row) -> int | None:
         """Returns the arrival of the row that had to go for want of room, if one had to."""
-        if self._end == self._table.shape[1]:
+        if self._end == self._table.shape[1] or self._first >= max(_SLACK, self._end - self._first):
             held = self._table[:, self._first : self._end].copy()
             self._first, self._end = 0, held.shape[1]
             self._table[:, : self._end] = held
