@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from contracts.shell.cli import Parser, Version, run
-from edge.commands import bundles, doctor, replay
+from edge.commands import bundles, doctor, outbox, replay
 from edge.commands import run as live
 
 
@@ -30,6 +30,7 @@ def command_line() -> Parser:
     replay.add(commands)
     bundles.add(commands)
     doctor.add(commands)
+    outbox.add(commands)
     return parser
 
 

@@ -9,15 +9,15 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts.errors import ConfigError
 from contracts.files import locked
 from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience, refusal
-from edge.deliver.queued import Event, delete, insert, prepare
+from edge.deliver.queued import Event, delete, insert, prepare, put_aside, put_back
 
 log = logging.getLogger("edge.outbox")
 
@@ -41,6 +41,15 @@ class Message:
     retain: bool
     payload: bytes
     since_ns: int
+
+
+class Aside(NamedTuple):
+    """An event that the broker would not have, and why."""
+
+    topic: str
+    why: str
+    since_ns: int
+    size: int
 
 
 class Outbox:
@@ -113,6 +122,38 @@ class Outbox:
             self._gone.update(message.seq for message in messages)
             self._settle()
             self._lock.notify_all()
+
+    def set_aside(self, messages: Sequence[Message], why: Mapping[int, str]) -> None:
+        """Events that the broker will not have wait for a person, with the reason, and the rest goes on. Left in the
+        queue while the file cannot be written."""
+        with self._lock:
+            self._settle()
+            chosen = {message.seq: why[message.seq] for message in messages}
+            counts = self._writing.attempt(lambda: put_aside(self._db, chosen, self._counts))
+            if counts is not None:
+                self._counts = counts
+                self._writing.passed()
+            self._lock.notify_all()
+
+    def aside(self) -> list[Aside]:
+        """What was set aside, the oldest first."""
+        with self._lock:
+            rows = self._read("SELECT topic, why, since_ns, length(payload) FROM aside ORDER BY seq")
+        return [Aside(*row) for row in rows or ()]
+
+    def resend(self) -> int:
+        """All that was set aside goes to the end of the queue; how many events. Raises `StorageError`."""
+        with self._lock:
+            done = self._writing.attempt(lambda: put_back(self._db, self._counts))
+            if done is None:
+                return 0
+            self._counts, count = done
+            return count
+
+    def drop_aside(self) -> int:
+        """Forget all that was set aside; how many events. Raises `StorageError`."""
+        with self._lock:
+            return self._writing.attempt(lambda: self._db.execute("DELETE FROM aside").rowcount) or 0
 
     def retained(self, prefix: str = "") -> list[tuple[str, bytes]]:
         """What a late subscriber needs: the last payload of every retained topic, less those that wait to be sent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 _TABLES = """
@@ -16,6 +16,11 @@ CREATE TABLE IF NOT EXISTS queue (
 CREATE INDEX IF NOT EXISTS least ON queue (qos, seq);
 CREATE TABLE IF NOT EXISTS dropped (count INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS aside (
+    seq INTEGER PRIMARY KEY,
+    source TEXT NOT NULL, id TEXT NOT NULL, topic TEXT NOT NULL,
+    qos INTEGER NOT NULL, retain INTEGER NOT NULL, payload BLOB NOT NULL, since_ns INTEGER NOT NULL,
+    why TEXT NOT NULL);
 """
 
 
@@ -80,6 +85,25 @@ def delete(db: sqlite3.Connection, places: Iterable[int], counts: Counts) -> Cou
     with _transaction(db):
         gone = [db.execute("DELETE FROM queue WHERE seq = ?", (seq,)).rowcount for seq in places]
     return Counts(counts.rows - sum(gone), counts.dropped)
+
+
+def put_aside(db: sqlite3.Connection, why: Mapping[int, str], counts: Counts) -> Counts:
+    """Move rows of the queue, by their places, to where they wait for a person."""
+    with _transaction(db):
+        for seq, reason in why.items():
+            db.execute("INSERT OR REPLACE INTO aside SELECT *, ? FROM queue WHERE seq = ?", (reason, seq))
+            gone = db.execute("DELETE FROM queue WHERE seq = ?", (seq,)).rowcount
+            counts = counts._replace(rows=counts.rows - gone)
+    return counts
+
+
+def put_back(db: sqlite3.Connection, counts: Counts) -> tuple[Counts, int]:
+    """All that was put aside goes to the end of the queue; how many they were."""
+    columns = "source, id, topic, qos, retain, payload, since_ns"
+    with _transaction(db):
+        back = db.execute(f"INSERT OR IGNORE INTO queue ({columns}) SELECT {columns} FROM aside ORDER BY seq").rowcount  # noqa: S608 - a constant
+        db.execute("DELETE FROM aside")
+    return counts._replace(rows=counts.rows + back), back
 
 
 @contextlib.contextmanager

@@ -63,6 +63,13 @@ def replay_all(
                 expected="an MQTT broker",
                 remedy="start it: the next replay sends them first",
             )
+        if aside := outbox.aside():
+            raise BrokerError(
+                broker.url,
+                f"{len(aside)} events are refused ({aside[0].why}) and set aside in {outbox_path}",
+                expected="a broker that takes them",
+                remedy="mend its rules or limits; see edge outbox list",
+            )
     return 0
 
 

@@ -103,6 +103,10 @@ class Running:
                 raise self._delivery.fault
             if outbox.depth:
                 _log.warning("%d events are kept in %s: the next run sends them first", outbox.depth, path)
+            if aside := len(outbox.aside()):
+                _log.warning(
+                    "%d events are refused by the broker and set aside in %s; see edge outbox list", aside, path
+                )
 
     def _loop(self, outbox: Outbox) -> None:
         told = 0.0

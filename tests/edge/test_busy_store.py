@@ -24,7 +24,7 @@ from contracts.errors import StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import parse_broker
 from edge.deliver.outbox import HELD, Message, Outbox, opened
-from edge.deliver.publisher import Drain, Publisher
+from edge.deliver.publisher import Drain, Publisher, Refused
 from edge.model.models import Fixed
 from edge.model.opened import activate
 from edge.session import replayed as session
@@ -189,8 +189,9 @@ class Quick(Publisher):
     def __init__(self) -> None:
         self.sent: list[bytes] = []
 
-    def send(self, messages: Sequence[Message]) -> None:
+    def send(self, messages: Sequence[Message]) -> Refused:
         self.sent += [message.payload for message in messages]
+        return {}
 
     def close(self) -> None:
         pass
@@ -203,10 +204,10 @@ def test_the_drain_goes_on_and_sends_nothing_twice_when_the_file_is_held_as_it_r
     holders = ExitStack()
 
     class Unlucky(Quick):
-        def send(self, messages: Sequence[Message]) -> None:
+        def send(self, messages: Sequence[Message]) -> Refused:
             if not self.sent:
                 holders.enter_context(Holder(tmp_path / "o"))
-            super().send(messages)
+            return super().send(messages)
 
     with opened(tmp_path / "o") as outbox:
         outbox._db.execute(f"PRAGMA journal_mode = {journal}")

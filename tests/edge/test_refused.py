@@ -1,0 +1,180 @@
+"""What a broker refuses is neither lost nor in the way: real mosquittos that deny, limit, hang, or are old."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contracts.shell.broker import parse_broker
+from edge.deliver import publisher as publishing
+from edge.deliver.outbox import Outbox, opened
+from edge.deliver.publisher import Drain, MqttPublisher, Version
+from tests.brokers import Subscriber, free_port, local_broker, program, wait_for_port
+from tests.edge.test_publisher import fill
+from tests.live.lab import until
+
+pytestmark = [pytest.mark.system]
+
+
+@contextlib.contextmanager
+def mosquitto_with(folder: Path, settings: str) -> Iterator[str]:
+    port = free_port()
+    anonymous = "" if "allow_anonymous" in settings else "allow_anonymous true\n"
+    (folder / "m.conf").write_text(f"listener {port} 127.0.0.1\n{anonymous}{settings}\nuser root\n")
+    with subprocess.Popen([str(program("mosquitto")), "-c", str(folder / "m.conf")], stderr=subprocess.DEVNULL) as one:
+        try:
+            wait_for_port(port)
+            yield f"mqtt://127.0.0.1:{port}"
+        finally:
+            one.terminate()
+
+
+@contextlib.contextmanager
+def draining(outbox: Outbox, url: str, version: Version | None = None) -> Iterator[tuple[MqttPublisher, Drain]]:
+    publisher = MqttPublisher(parse_broker(url), "n", list, version)
+    drain = Drain(outbox, publisher, lambda _: None)
+    try:
+        yield publisher, drain
+    finally:
+        publisher.abort()
+        drain.stop()
+        publisher.close()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Drain, "PAUSE_S", 0.05)
+
+
+def test_what_the_brokers_rules_deny_is_set_aside_and_the_rest_arrives(
+    quick: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "acl").write_text("topic readwrite phasewatch/n/allowed/#\ntopic readwrite phasewatch/n/availability\n")
+    with mosquitto_with(tmp_path, f"acl_file {tmp_path}/acl") as url, opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 20)  # of a guest that is denied
+        for i in range(20):
+            topic = "phasewatch/n/allowed/window"
+            outbox.put(source="a", event_id=str(i), topic=topic, qos=1, retain=False, payload=b"%d" % i)
+        subscriber = Subscriber(url, tmp_path)
+        with draining(outbox, url) as (publisher, drain):
+            assert drain.wait_empty(30)
+            assert publisher.version == 5
+        assert subscriber.wait_for(20, "allowed/window") == [b"%d" % i for i in range(20)]
+        subscriber.close()
+        assert [one.why for one in outbox.aside()] == ["Not authorized"] * 20
+        assert "20 events are refused by the broker and set aside" in caplog.text
+        # the rules are mended: nothing was lost
+        (tmp_path / "acl").write_text("topic readwrite #\n")
+    with mosquitto_with(tmp_path, "") as url, opened(tmp_path / "o") as outbox:
+        subscriber = Subscriber(url, tmp_path)
+        assert outbox.resend() == 20
+        with draining(outbox, url) as (_, drain):
+            assert drain.wait_empty(30)
+        assert subscriber.wait_for(20, "/g/window") == [b"%d" % i for i in range(20)]
+        subscriber.close()
+        assert outbox.aside() == []
+
+
+def test_what_is_larger_than_the_broker_takes_is_set_aside(quick: None, tmp_path: Path) -> None:
+    with mosquitto_with(tmp_path, "max_packet_size 4000") as url, opened(tmp_path / "o") as outbox:
+        outbox.put(source="s", event_id="big", topic="phasewatch/n/g/window", qos=1, retain=False, payload=b"x" * 9000)
+        fill(outbox, 0, 10)
+        subscriber = Subscriber(url, tmp_path)
+        with draining(outbox, url) as (_, drain):
+            assert drain.wait_empty(30)
+        assert len(subscriber.wait_for(10, "/window")) == 10
+        subscriber.close()
+        (aside,) = outbox.aside()
+        assert (aside.why, aside.size) == ("larger than the broker takes (4000 bytes)", 9000)
+
+
+def test_a_broker_that_limits_messages_says_so_and_nothing_is_lost(quick: None, tmp_path: Path) -> None:
+    with mosquitto_with(tmp_path, "message_size_limit 1000") as url, opened(tmp_path / "o") as outbox:
+        outbox.put(source="s", event_id="big", topic="phasewatch/n/g/window", qos=1, retain=False, payload=b"x" * 3000)
+        fill(outbox, 0, 10)
+        with draining(outbox, url) as (_, drain):
+            assert drain.wait_empty(30)
+        assert [one.size for one in outbox.aside()] == [3000]
+
+
+def test_a_person_can_list_resend_and_drop_what_was_refused(tmp_path: Path) -> None:
+    path = tmp_path / "o"
+
+    def said(*words: str) -> str:
+        command = [sys.executable, "-m", "edge.cli", "outbox", *words, "--outbox", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
+
+    assert "o: no such file; expected an outbox; name it with --outbox" in said("list")
+    with opened(path) as outbox:
+        fill(outbox, 0, 3)
+        first, second, _ = outbox.pending(9)
+        outbox.set_aside([first, second], {first.seq: "Not authorized", second.seq: "Not authorized"})
+        assert outbox.depth == 1
+    assert said("list").splitlines()[0].endswith("phasewatch/n/g/window  1 bytes: Not authorized")
+    assert said("list").splitlines()[-1] == "2 events are set aside, 1 wait for the broker"
+    assert [one["why"] for one in json.loads(said("list", "--json"))] == ["Not authorized"] * 2
+    assert said("resend") == "2 events go to the end of the queue, 3 wait\n"
+    with opened(path) as outbox:
+        assert [one.payload for one in outbox.pending(9)] == [b"2", b"0", b"1"]
+        outbox.set_aside(outbox.pending(1), {outbox.pending(1)[0].seq: "too large"})
+    assert said("drop") == "1 events are forgotten\n"
+    assert said("list") == "0 events are set aside, 2 wait for the broker\n"
+
+
+def test_the_demos_broker_which_is_old_is_spoken_to_in_its_own_words(tmp_path: Path) -> None:
+    with local_broker(None, tmp_path) as url, opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 50)
+        with draining(outbox, url) as (publisher, drain):
+            assert drain.wait_empty(30)
+            assert publisher.version == 4
+
+
+def test_a_version_that_was_asked_for_is_kept(tmp_path: Path, mosquitto: str) -> None:
+    with opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 5)
+        with draining(outbox, mosquitto, version=4) as (publisher, drain):
+            assert drain.wait_empty(30)
+            assert publisher.version == 4
+
+
+def test_a_broker_that_acknowledges_nothing_is_called_again_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(publishing, "ANSWER_S", 0.5)
+    calls = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, opened(tmp_path / "o") as outbox:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    calls.append(connection)
+                    connection.recv(4096)
+                    connection.sendall(b"\x20\x03\x00\x00\x00")  # CONNACK of MQTT 5, and never a word more
+
+        threading.Thread(target=serve, daemon=True).start()
+        fill(outbox, 0, 3)
+        with draining(outbox, f"mqtt://127.0.0.1:{listener.getsockname()[1]}"):
+            until(lambda: len(calls) >= 2, 20, "second call")
+        assert "acknowledges nothing for" in caplog.text
+        assert outbox.depth == 3
+
+
+def test_a_password_that_is_wrong_is_said_as_such(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    with mosquitto_with(tmp_path, "allow_anonymous false") as url, opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 3)
+        with draining(outbox, url) as (publisher, _):
+            until(lambda: "refused" in publisher.problem, 20, "reason")
+            assert publisher.problem == "connection refused by the broker (Not authorized)"
+        assert outbox.depth == 3
+        assert caplog.text.count("connection lost") == 0
