@@ -101,13 +101,17 @@ def test_every_edge_command_works_on_a_terminal_that_is_not_utf8(
         (0, ["rollback", *site]),
         (2, ["dismiss", *site]),
         (1, replay),
+        (2, ["outbox", "list", "--outbox", place + b"/none"]),
+        (2, ["check-config", place + b"/none"]),
+        (2, ["run", "--config", place + b"/none"]),
+        (1, ["doctor", "--config", place + b"/none"]),
     ]
     assert {str(words[0]) for _, words in steps} == every_command("edge")
     for wanted, words in steps:
-        status, _, err = ended(command("edge", *words), encoding=encoding)
+        status, out, err = ended(command("edge", *words), encoding=encoding)
         assert (status, "Traceback" in err) == (wanted, False), (words, err)
         if wanted:
-            assert names(err, encoding), err
+            assert names(err or out, encoding), err or out
 
 
 def test_json_is_utf8_whatever_the_names_in_it(place: bytes) -> None:
