@@ -37,7 +37,7 @@ ANSWER_S = 30.0
 """A broker that is connected and acknowledges nothing for so long is called again."""
 CONNACK_S = 4.0
 """Some old brokers say nothing at all to a CONNECT of MQTT 5."""
-LOSSES = 3
+HANG_UPS, LOSSES = 2, 3
 SESSION_S = 7 * 86_400
 WILL_DELAY_S = 5
 """A short outage is no death (MQTT 5)."""
@@ -87,7 +87,8 @@ class MqttPublisher(Publisher):
         self._version: Version = version or 5
         self._forced = version is not None
         self._connected, self._stopping = threading.Event(), threading.Event()
-        self._answered = self._too_new = self._refused = False
+        self._answered = self._too_new = self._refused = self._spoken = False
+        self._hung_up = 0
         self._largest: int | None = None
         self._window = IN_FLIGHT
         self._losses = 0
@@ -110,7 +111,7 @@ class MqttPublisher(Publisher):
 
     def tend(self) -> None:
         """Where the broker does not speak MQTT 5, call it anew and speak 3.1.1."""
-        if self.connected or self._stopping.is_set() or self._forced or self._version == 4:
+        if self.connected or self._stopping.is_set() or self._forced or self._spoken or self._version == 4:
             return
         silent = self._called_at is not None and time.monotonic() - self._called_at > CONNACK_S
         if self._too_new or (silent and not self._answered):
@@ -273,6 +274,7 @@ class MqttPublisher(Publisher):
             if not self._too_new:
                 self._change(False, f"connection refused by the broker ({reason})")
             return
+        self._spoken = self._version == 5
         self._largest = getattr(properties, "MaximumPacketSize", None)
         self._window = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", None) or IN_FLIGHT)
         client.publish(self._availability, b"online", qos=1, retain=True)
@@ -284,8 +286,10 @@ class MqttPublisher(Publisher):
         self._change(True, "connected")
 
     def _on_disconnect(self, _client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        if not self._answered and self._version == 5 and not self._forced:  # hung up on a CONNECT that it cannot read
-            self._too_new = True
+        if not self._answered and self._version == 5 and not (self._forced or self._spoken):
+            self._hung_up += 1  # once may be a broker that is just starting; twice, one that cannot read our CONNECT
+            self._too_new = self._hung_up >= HANG_UPS
+            self._change(False, "connection closed without an answer")
             return
         self._losses += self.connected
         self._answered, self._called_at = False, None

@@ -89,8 +89,8 @@ class Running:
             self._deliver(outbox, self._broker)
             try:
                 self._listen(config)
-                self._guests.use(config)
                 self._scrape(config)
+                self._guests.use(config)
                 self._loop(outbox)
             finally:
                 self._notifier.stopping()

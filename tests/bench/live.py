@@ -171,7 +171,7 @@ def soak(folder: Path, bundle: Path, trust: Path, *, hours: float = 1, speed: fl
         publisher.abort()
         drain.stop()
         publisher.close()
-        print(f"{live.windows or '-'} windows looked at last; late rows {sum(live.late.values())}")
+        print(f"rows that came too late: {sum(live.late.values())}")
 
 
 def _rows(recorded: dict[Source, list[Row]], wall: int, mono: int) -> Iterator[tuple[Source, Taken]]:

@@ -14,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,8 +164,12 @@ def test_its_figures_can_be_scraped(place: Place) -> None:
     agent.says("g qmp: ")
 
     def scraped() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with (
+            contextlib.suppress(urllib.error.URLError),  # it is just starting
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer,
+        ):
             return str(answer.read().decode())
+        return ""
 
     until(lambda: 'phasewatch_source_up{guest="g",source="qmp"} 0.0' in scraped(), 60, "figures")
     text = scraped()
