@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from contracts.errors import BrokerError, StorageError
 from contracts.shell.broker import Broker
+from edge.deliver.drain import Drain
 from edge.deliver.outbox import Outbox
-from edge.deliver.publisher import Drain, MqttPublisher
+from edge.deliver.publisher import MqttPublisher
 
 
 class Delivery:

@@ -28,8 +28,9 @@ from contracts.telemetry.episode import read_episode
 from contracts.telemetry.rows import Row, arrival_ns
 from contracts.vocabulary import Source
 from edge.collectors.base import Stamp, Taken
+from edge.deliver.drain import Drain
 from edge.deliver.outbox import opened
-from edge.deliver.publisher import Drain, MqttPublisher
+from edge.deliver.publisher import MqttPublisher
 from edge.feeds.live import Live
 from edge.model.models import Fixed
 from edge.model.opened import activate
@@ -162,7 +163,7 @@ def soak(folder: Path, bundle: Path, trust: Path, *, hours: float = 1, speed: fl
             if second >= told:
                 told += 600
                 disk = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-                print(f"{second / 60:3.0f} min: RSS {rss(os.getpid()) / MB:.1f} MB, {len(os.listdir('/proc/self/fd'))} "  # noqa: PTH208
+                print(f"{second / 60:3.0f} min: RSS {rss(os.getpid()) / MB:.1f} MB, {len(os.listdir('/proc/self/fd'))} "  # noqa: PTH208 - no paths wanted
                       f"files open, {disk / MB:.1f} MB on disk, {outbox.depth} events wait")  # fmt: skip
             time.sleep(0.01)
         live.end(at)

@@ -23,8 +23,9 @@ from contracts.bundle.keys import load_trusted_keys
 from contracts.errors import StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import parse_broker
+from edge.deliver.drain import Drain
 from edge.deliver.outbox import HELD, Message, Outbox, opened
-from edge.deliver.publisher import Drain, Publisher, Refused
+from edge.deliver.publisher import Publisher, Refused
 from edge.model.models import Fixed
 from edge.model.opened import activate
 from edge.session import replayed as session

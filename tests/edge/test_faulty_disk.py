@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import StorageError
+from edge.deliver.drain import Drain
 from edge.deliver.outbox import HELD, Outbox, opened
-from edge.deliver.publisher import Drain
 from tests.edge.test_busy_store import Quick, numbers, payloads
 from tests.edge.test_outbox import put
 

@@ -13,8 +13,9 @@ import pytest
 
 from contracts.errors import BrokerError
 from contracts.shell.broker import parse_broker
+from edge.deliver.drain import Drain
 from edge.deliver.outbox import Message, Outbox, opened
-from edge.deliver.publisher import Drain, MqttPublisher, Publisher, Refused
+from edge.deliver.publisher import MqttPublisher, Publisher, Refused
 from tests.brokers import Subscriber, free_port, mosquitto_on
 
 

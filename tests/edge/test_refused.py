@@ -15,8 +15,9 @@ import pytest
 
 from contracts.shell.broker import parse_broker
 from edge.deliver import publisher as publishing
+from edge.deliver.drain import Drain
 from edge.deliver.outbox import Outbox, opened
-from edge.deliver.publisher import Drain, MqttPublisher, Version
+from edge.deliver.publisher import MqttPublisher, Version
 from tests.brokers import Subscriber, free_port, local_broker, program, wait_for_port
 from tests.edge.test_publisher import fill
 from tests.live.lab import until

@@ -215,8 +215,8 @@ def test_each_source_gives_rows_and_says_how_late_they_are(seen: Seen) -> None:
 def test_the_guests_flows_arrive_by_a_real_exporter_also_after_it_was_restarted(seen: Seen) -> None:
     parts = sorted(path.parent for path in (seen.folder / "store").glob("*/*/episode.json"))
     rows = [row for path in parts for row in read_episode(path).rows["netflow"]]
-    assert {"10.77.0.1", "10.77.0.2"} == {row.src for row in rows} | {row.dst for row in rows}  # type: ignore[union-attr]
-    assert max(row.recv_wall_ns for row in rows) > seen.at["reset"]  # type: ignore[union-attr]
+    assert {"10.77.0.1", "10.77.0.2"} == {row.src for row in rows} | {row.dst for row in rows}  # type: ignore[union-attr] # they are flows
+    assert max(row.recv_wall_ns for row in rows) > seen.at["reset"]  # type: ignore[union-attr] # they are flows
 
 
 def test_a_guest_that_floods_costs_no_other_source_a_window(seen: Seen) -> None:
