@@ -8,18 +8,12 @@ import hashlib
 import os
 import secrets
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 from contracts.errors import BoundError, BusyError, MissingError, StorageError, UnreadableError
-
-if sys.version_info >= (3, 14):
-    pass
-else:
-    pass
 
 MAX_STORED = 256 << 20
 """No stored file is read past this many bytes."""

@@ -11,13 +11,11 @@ from contracts.errors import PhasewatchError
 from contracts.shell.cli import print_json
 from contracts.shell.paths import state_folder
 from contracts.text import printable
-from edge.commands.options import Commands
+from edge.commands.options import Commands, add_config
 
 if TYPE_CHECKING:
     from edge.config import Config
     from edge.doctor.steps import Step
-
-_CONFIG = Path("/etc/phasewatch/edge.toml")
 
 
 def add(commands: Commands) -> None:
@@ -29,9 +27,7 @@ def add(commands: Commands) -> None:
         "Exit status 1 if there is a fault.",
         example="edge doctor --config firmware-config/edge.toml",
     )
-    parser.add_argument(
-        "--config", type=Path, default=_CONFIG, metavar="FILE", help=f"what would be watched (default: {_CONFIG})"
-    )
+    add_config(parser)
     parser.add_argument("--json", action="store_true", help="the same for a program to read")
     parser.set_defaults(work=_doctor)
 

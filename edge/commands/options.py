@@ -18,6 +18,16 @@ from edge.deploy.site import Site
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
+CONFIG = Path("/etc/phasewatch/edge.toml")
+
+
+def add_config(parser: Parser) -> None:
+    """What a live agent watches."""
+    parser.add_argument(
+        "--config", type=Path, default=CONFIG, metavar="FILE", help=f"what to watch (default: {CONFIG})"
+    )
+
+
 def add_site(parser: Parser) -> None:
     """Where bundles are installed, and what is accepted there."""
     parser.add_argument("--state", type=Path, metavar="DIR", help=f"what is installed (default: {shown(state_folder)})")

@@ -8,9 +8,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import ConfigError
-from edge.commands.options import Commands, hostname, seconds
-
-_CONFIG = Path("/etc/phasewatch/edge.toml")
+from edge.commands.options import Commands, add_config, hostname, seconds
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +21,7 @@ def add(commands: Commands) -> None:
         "the old one stays); what `edge install` installs takes over between two windows; SIGTERM ends it in order.",
         example="edge run --config firmware-config/edge.toml --tee recordings",
     )
-    _add_config(parser)
+    add_config(parser)
     parser.add_argument("--tee", type=Path, metavar="STORE", help="keep what is seen, as [record] does")
     parser.add_argument(
         "--drain-timeout", type=seconds, default=5.0, metavar="S", help="how long to wait for the broker at the end"
@@ -38,12 +36,6 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("config", type=Path, metavar="FILE", help="such as firmware-config/edge.toml")
     parser.set_defaults(work=_check)
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config", type=Path, default=_CONFIG, metavar="FILE", help=f"what to watch (default: {_CONFIG})"
-    )
 
 
 def _run(options: argparse.Namespace) -> int:

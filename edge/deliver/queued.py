@@ -99,9 +99,11 @@ def put_aside(db: sqlite3.Connection, why: Mapping[int, str], counts: Counts) ->
 
 def put_back(db: sqlite3.Connection, counts: Counts) -> tuple[Counts, int]:
     """All that was put aside goes to the end of the queue; how many they were."""
-    columns = "source, id, topic, qos, retain, payload, since_ns"
     with _transaction(db):
-        back = db.execute(f"INSERT OR IGNORE INTO queue ({columns}) SELECT {columns} FROM aside ORDER BY seq").rowcount  # noqa: S608 - a constant
+        back = db.execute(
+            "INSERT OR IGNORE INTO queue (source, id, topic, qos, retain, payload, since_ns)"
+            " SELECT source, id, topic, qos, retain, payload, since_ns FROM aside ORDER BY seq"
+        ).rowcount
         db.execute("DELETE FROM aside")
     return counts._replace(rows=counts.rows + back), back
 
