@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from contracts.shell.cli import Parser, Version, run
-from edge.commands import bundles, doctor, outbox, replay
+from edge.commands import audit, bundles, doctor, forget, outbox, replay
 from edge.commands import run as live
 
 
@@ -31,6 +31,8 @@ def command_line() -> Parser:
     bundles.add(commands)
     doctor.add(commands)
     outbox.add(commands)
+    audit.add(commands)
+    forget.add(commands)
     return parser
 
 

@@ -39,6 +39,20 @@ def mosquitto_on(port: int, folder: Path) -> Iterator[str]:
             process.terminate()
 
 
+@contextlib.contextmanager
+def mosquitto_with(folder: Path, settings: str) -> Iterator[str]:
+    """A mosquitto with settings of its listener, and others."""
+    port = free_port()
+    anonymous = "" if "allow_anonymous" in settings else "allow_anonymous true\n"
+    (folder / "m.conf").write_text(f"listener {port} 127.0.0.1\n{anonymous}{settings}\nuser root\n")
+    with subprocess.Popen([str(program("mosquitto")), "-c", str(folder / "m.conf")], stderr=subprocess.DEVNULL) as one:
+        try:
+            wait_for_port(port)
+            yield f"mqtt://127.0.0.1:{port}"
+        finally:
+            one.terminate()
+
+
 def wait_for_port(port: int) -> None:
     """Until somebody listens."""
     import socket
@@ -101,4 +115,4 @@ class Subscriber:
         self._file.close()
 
 
-__all__ = ["Subscriber", "free_port", "local_broker", "mosquitto_on", "program", "wait_for_port"]
+__all__ = ["Subscriber", "free_port", "local_broker", "mosquitto_on", "mosquitto_with", "program", "wait_for_port"]

@@ -1,4 +1,4 @@
-"""Write the JSON Schemas and the AsyncAPI 3 document of the six events, from their types.
+"""Write the JSON Schemas and the AsyncAPI 3 document of the events, from their types.
 
 python -m contracts.events.documents docs/events
 """
@@ -12,35 +12,51 @@ from typing import Any, get_args
 
 import msgspec
 
-from contracts.events.envelope import CONTENT_TYPE, EVENT_KINDS, Availability, json_schema
-from contracts.files import write_file
+from contracts.events.envelope import ALL_KINDS, CONTENT_TYPE, Availability, json_schema
+from contracts.files import read_file, write_file
 from contracts.shell.cli import Parser, run
 
 
-def documents() -> dict[str, Any]:
-    """Every document by file name."""
-    found: dict[str, Any] = {f"{kind.name}.schema.json": json_schema(kind) for kind in EVENT_KINDS}
-    found["asyncapi.json"] = asyncapi()
+def documents(folder: Path) -> dict[str, Any]:
+    """Every document by file name. folder: has `examples`, one real event of each kind. Raises `MissingError`."""
+    found: dict[str, Any] = {f"{kind.name}.schema.json": json_schema(kind) for kind in ALL_KINDS}
+    found["asyncapi.json"] = asyncapi({kind.name: example(folder, kind.name) for kind in ALL_KINDS})
     return found
 
 
-def asyncapi() -> dict[str, Any]:
-    """AsyncAPI 3.0: one channel and one send operation per kind of event, and availability."""
+def example(folder: Path, name: str) -> Any:
+    """An event that was sent. Raises `MissingError`."""
+    return msgspec.json.decode(read_file(folder / "examples" / f"{name}.json", 1 << 20))
+
+
+def asyncapi(examples: dict[str, Any]) -> dict[str, Any]:
+    """AsyncAPI 3.0, all in one document, since what shows one does not follow references to other files: one channel
+    and one send operation per kind of event, and those of what is no event."""
     level = {"description": "letters, digits, dots, dashes and underscores"}
-    channels: dict[str, Any] = {
-        "availability": {
-            "address": "phasewatch/{node}/availability",
-            "description": "Retained, QoS 1; `offline` is the last will.",
-            "parameters": {"node": level},
-            "messages": {
-                "availability": {
-                    "contentType": "text/plain",
-                    "payload": {"enum": list(get_args(Availability))},
-                }
-            },
-        }
+    plain = {
+        "availability": (
+            "Retained, QoS 1; `offline` is the last will.",
+            {"contentType": "text/plain", "payload": {"enum": list(get_args(Availability))}},
+        ),
+        "session": (
+            "Retained, QoS 1; which agent has that name. Another that starts under it asks here, and gives way.",
+            {"contentType": "application/json", "payload": {"type": "object"}},
+        ),
     }
-    for kind in EVENT_KINDS:
+    channels: dict[str, Any] = {
+        name: {
+            "address": f"phasewatch/{{node}}/{name}",
+            "description": description,
+            "parameters": {"node": level},
+            "messages": {name: {"name": name, **message}},
+        }
+        for name, (description, message) in plain.items()
+    }
+    schemas: dict[str, Any] = {}
+    for kind in ALL_KINDS:
+        schema = json_schema(kind, "#/components/schemas")
+        schemas |= schema.pop("$defs")
+        schema.pop("$schema")
         channels[kind.name] = {
             "address": f"phasewatch/{{node}}/{{guest}}/{kind.name}",
             "description": f"QoS {kind.qos}" + ("; the scorecard is retained" if kind.retain else ""),
@@ -48,8 +64,9 @@ def asyncapi() -> dict[str, Any]:
             "messages": {
                 kind.name: {
                     "name": kind.type_name,
-                    "contentType": CONTENT_TYPE,
-                    "payload": {"$ref": f"./{kind.name}.schema.json"},
+                    "contentType": f"{CONTENT_TYPE}; charset=UTF-8",
+                    "payload": schema,
+                    "examples": [{"name": kind.name, "payload": examples[kind.name]}],
                 }
             },
         }
@@ -60,6 +77,7 @@ def asyncapi() -> dict[str, Any]:
         "operations": {
             f"send_{name}": {"action": "send", "channel": {"$ref": f"#/channels/{name}"}} for name in channels
         },
+        "components": {"schemas": schemas},
     }
 
 
@@ -73,7 +91,7 @@ def command_line() -> Parser:
     parser = Parser(
         prog="python -m contracts.events.documents", example="python -m contracts.events.documents docs/events"
     )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="where to write them")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to write them; it has a folder of examples")
     return parser
 
 
@@ -84,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _main(arguments: Sequence[str]) -> int:
     folder: Path = command_line().parse_args(arguments).folder
-    for name, document in documents().items():
+    for name, document in documents(folder).items():
         write_file(folder / name, encoded(document))
     return 0
 

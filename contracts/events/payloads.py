@@ -1,4 +1,4 @@
-"""What the six events carry: one payload type each. `contracts/events/envelope.py` puts them into envelopes."""
+"""What the events carry: one payload type each. `contracts/events/envelope.py` puts them into envelopes."""
 
 from __future__ import annotations
 
@@ -233,3 +233,27 @@ class PerfData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sources: dict[Source, SourcePerf] = {}
     drift: dict[str, float] = {}
     shadow: ShadowCost | None = None
+
+
+Cause = Literal["outbox_full", "too_old", "refused", "dropped_by_hand", "outbox_damaged"]
+"""outbox_full, too_old: the outbox is bounded. refused: the broker would not have them, three times; they are set aside
+and may yet come. dropped_by_hand: they were set aside, and somebody gave them up. outbox_damaged: its file could not be
+read, and nobody knows how many there were."""
+
+
+class Run(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Places in a row, both ends included."""
+
+    first: Whole
+    last: Whole
+
+
+class GapData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Events that will not come, or not soon. stream: their `source`; ranges: their places, as `sequence` counts them;
+    count: how many events, null where nobody knows."""
+
+    stream: str
+    cause: Cause
+    ranges: list[Run]
+    count: Whole | None
+    why: str | None = None

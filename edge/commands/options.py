@@ -11,6 +11,7 @@ from typing import TypeAlias
 from contracts.bundle.keys import TrustedKeys, load_trusted_keys
 from contracts.features.channels import read_channels
 from contracts.features.schema import FeatureSchema, feature_schema
+from contracts.shell.broker import VERSIONS, Broker, parse_broker
 from contracts.shell.cli import Parser
 from contracts.shell.paths import default_trust, shown, state_folder, trust_folder
 from edge.deploy.site import Site
@@ -25,6 +26,37 @@ def add_config(parser: Parser) -> None:
     """What a live agent watches."""
     parser.add_argument(
         "--config", type=Path, default=CONFIG, metavar="FILE", help=f"what to watch (default: {CONFIG})"
+    )
+
+
+def add_broker(parser: Parser) -> None:
+    """Where the broker is, and how one gets in."""
+    parser.add_argument(
+        "--broker",
+        required=True,
+        metavar="URL",
+        help="mqtt://[user@]host[:port], mqtts://…, ws://…/path or wss://…/path",
+    )
+    parser.add_argument("--password-file", type=Path, metavar="FILE", help="the broker's password")
+    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="authorities to trust with mqtts and wss")
+    parser.add_argument(
+        "--client-certificate", type=Path, metavar="FILE", help="ours, where the broker wants to see one"
+    )
+    parser.add_argument("--client-key", type=Path, metavar="FILE", help="its key, if it is not in the same file")
+    parser.add_argument(
+        "--mqtt-version", choices=VERSIONS, help="that and no other (default: 5, and 3.1.1 where 5 is not spoken)"
+    )
+
+
+def broker_of(options: argparse.Namespace) -> Broker:
+    """What `add_broker` was told. Raises `ConfigError`."""
+    return parse_broker(
+        options.broker,
+        password_file=options.password_file,
+        ca_file=options.ca_file,
+        certificate=options.client_certificate,
+        key=options.client_key,
+        version=options.mqtt_version,
     )
 
 

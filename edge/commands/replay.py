@@ -7,7 +7,18 @@ from pathlib import Path
 
 from contracts.errors import ConfigError
 from contracts.shell.paths import outbox_path, shown
-from edge.commands.options import Commands, accepted, add_site, hostname, node, seconds, site_of, speed
+from edge.commands.options import (
+    Commands,
+    accepted,
+    add_broker,
+    add_site,
+    broker_of,
+    hostname,
+    node,
+    seconds,
+    site_of,
+    speed,
+)
 
 
 def add(commands: Commands) -> None:
@@ -24,7 +35,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("episodes", type=Path, nargs="+", metavar="EPISODE", help="folder with an episode.json")
     parser.add_argument("--bundle", type=Path, metavar="B", help="the model (default: what is installed)")
-    parser.add_argument("--broker", required=True, metavar="URL", help="mqtt://[user@]host[:port] or mqtts://…")
+    add_broker(parser)
     parser.add_argument(
         "--speed", type=speed, default="max", metavar="N|max", help="times as fast as recorded (default: max)"
     )
@@ -35,8 +46,6 @@ def add(commands: Commands) -> None:
         "--allow-missing-source", action="store_true", help="replay episodes that lack a source (marked degraded)"
     )
     parser.add_argument("--outbox", type=Path, metavar="FILE", help=f"default: {shown(outbox_path)}")
-    parser.add_argument("--password-file", type=Path, metavar="FILE", help="the broker's password")
-    parser.add_argument("--ca-file", type=Path, metavar="FILE", help="certificates to trust with mqtts")
     parser.add_argument(
         "--drain-timeout", type=seconds, default=10.0, metavar="S", help="how long to wait for the broker at the end"
     )
@@ -44,7 +53,6 @@ def add(commands: Commands) -> None:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    from contracts.shell.broker import parse_broker
     from edge.deploy.follow import Follower
     from edge.model.models import Fixed, Models
     from edge.model.opened import activate
@@ -52,7 +60,7 @@ def _replay(options: argparse.Namespace) -> int:
 
     if len({path.resolve() for path in options.episodes}) < len(options.episodes):
         raise ConfigError("EPISODE…", "one is named twice", expected="each once", remedy="name it once")
-    broker = parse_broker(options.broker, password_file=options.password_file, ca_file=options.ca_file)
+    broker = broker_of(options)
     outbox = options.outbox or outbox_path()
     schema, trust = accepted(options)
     models: Models

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -27,6 +27,9 @@ class BrokerTable(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
     url: str
     password_file: Where | None = None
     ca_file: Where | None = None
+    client_certificate: Where | None = None
+    client_key: Where | None = None
+    mqtt_version: Literal["5", "3.1.1"] | None = None
 
 
 class BundleTable(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -43,6 +46,8 @@ class OutboxTable(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """`[outbox]`: events on their way."""
 
     file: Where | None = None
+    most_mb: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 500
+    most_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
 
 
 class NetflowTable(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +84,12 @@ class PrometheusTable(_Table, frozen=True, kw_only=True, forbid_unknown_fields=T
     listen: Listen = "127.0.0.1:9464"
 
 
+class HomeAssistantTable(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`[homeassistant]`: each guest is a device there, by MQTT discovery."""
+
+    prefix: Level = "homeassistant"
+
+
 class Guest(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[guest]]`: one guest, and where each source of it is. A source without a key is not watched."""
 
@@ -105,6 +116,7 @@ class Config(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
     record: RecordTable | None = None
     evidence: EvidenceTable = EvidenceTable()
     prometheus: PrometheusTable | None = None
+    homeassistant: HomeAssistantTable | None = None
     guest: list[Guest]
 
     def sources(self, guest: Guest) -> tuple[Source, ...]:
@@ -119,6 +131,20 @@ class Config(_Table, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 PATHS = frozenset(
-    {"password_file", "ca_file", "file", "state", "trust", "channels", "store", "qmp", "pidfile", "feed", "agent"}
+    {
+        "password_file",
+        "ca_file",
+        "client_certificate",
+        "client_key",
+        "file",
+        "state",
+        "trust",
+        "channels",
+        "store",
+        "qmp",
+        "pidfile",
+        "feed",
+        "agent",
+    }
 )
 """Keys whose values are paths."""

@@ -5,42 +5,30 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import os
 import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from contracts.errors import ConfigError
 from contracts.files import locked
-from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience, refusal
-from edge.deliver.queued import Event, delete, insert, prepare, put_aside, put_back
+from edge.deliver.damage import connect, damage_of, move_aside
+from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience
+from edge.deliver.rows import Bounds, Event, Loss, Message, Rank
+from edge.deliver.store import Store
+from edge.deliver.tables import checkpoint
 
+T = TypeVar("T")
 log = logging.getLogger("edge.outbox")
 
-MAX_EVENTS = 1_000_000
-"""About two months of windows of one guest. Past it the oldest go, perf events first, and are counted."""
 HELD = 4096
 """Events held in memory while the file cannot be written: about 6 MB, or five hours of one guest."""
-BUSY_S = 0.05
-"""How long one try waits for another program's lock: much less than the stride of windows."""
 _STEP = 256
 """Held events are stored so many at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """One event, ready to send. `seq` is its place in the queue; `since_ns` the Unix time at which it was put there."""
-
-    seq: int
-    topic: str
-    qos: int
-    retain: bool
-    payload: bytes
-    since_ns: int
 
 
 class Aside(NamedTuple):
@@ -59,9 +47,10 @@ class Outbox:
     comes first after it has passed stores them. Only when `HELD` of them wait does `put` wait too.
     """
 
-    def __init__(self, path: Path, max_events: int = MAX_EVENTS, *, patience_s: float = PATIENCE_S) -> None:
-        """patience_s: how long a store that fails is waited for where nothing else is left. Raises `StorageError`."""
-        self.path, self._max = path, max_events
+    def __init__(self, path: Path, bounds: Bounds = Bounds(), *, patience_s: float = PATIENCE_S) -> None:  # noqa: B008 - immutable
+        """patience_s: how long a store that fails is waited for where nothing else is left. A file that cannot be read,
+        or is something else, is moved aside. Raises `StorageError`."""
+        self.path, self._bounds = path, bounds
         self._lock = threading.Condition()
         self._held: deque[Event] = deque()
         self._gone: set[int] = set()
@@ -70,53 +59,79 @@ class Outbox:
         self._writing = Patience(path, "events are held in memory until it has passed", patience_s)
         self._reading = Patience(path, "nothing is sent until it has passed", patience_s)
         opening = Patience(path, "waiting for it", patience_s)
-        while (db := opening.attempt(self._open)) is None:
+        while (store := opening.attempt(self._open)) is None:
             opening.spend()
             time.sleep(AGAIN_S)
         opening.passed()
-        self._db = db
+        self._store, self._began = store, time.monotonic()
+        self.bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """Readable once something was put."""
 
-    def _open(self) -> sqlite3.Connection:
-        # an absolute path, since SQLite has names of its own (`:memory:`, `file:…`)
-        path = self.path.absolute()
-        db = sqlite3.connect(path, timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+    def _open(self) -> Store:
+        if (damage := damage_of(self.path)) is not None:
+            moved = move_aside(self.path)
+            log.error("%s: %s; it is kept as %s, and a new outbox takes its place", self.path, damage, moved)
+        db = connect(self.path)
         try:
-            self._counts = prepare(db)
+            store = Store(db, self._bounds)
+            if damage is not None:
+                store.note("damaged", damage)
         except BaseException:
             db.close()
             raise
-        return db
+        self._db = db
+        return store
 
-    def put(self, *, source: str, event_id: str, topic: str, qos: int, retain: bool, payload: bytes) -> None:
+    def clock(self) -> float:
+        """Seconds of which an agent ran, since long ago. It is not set, and does not go back."""
+        return self._store.put_s + time.monotonic() - self._began
+
+    def put(
+        self,
+        *,
+        source: str,
+        event_id: str,
+        topic: str,
+        qos: int,
+        retain: bool,
+        payload: bytes,
+        rank: Rank | None = None,
+        schema: str | None = None,
+        bundle: str | None = None,
+    ) -> None:
         """Store an event, or hold it until it can be. One that is waiting already (same source and id) waits once.
 
+        rank: how soon it goes where there is too much (default: by its QoS); schema, bundle: what MQTT says of it.
         Raises `StorageError` for a fault that cannot pass, and for one that outlasts `HELD` events and our patience.
         """
+        rank = (Rank.WINDOW if qos else Rank.PERF) if rank is None else rank
         with self._lock:
             self._settle()
             while len(self._held) >= HELD:
                 self._linger(self._writing)
                 self._settle()
-            self._held.append(Event(source, event_id, topic, qos, retain, payload, time.time_ns()))
+            self._held.append(
+                Event(source, event_id, topic, qos, retain, payload, time.time_ns(), self.clock(), rank, schema, bundle)
+            )
             self._settle()
             self._late += bool(self._held)
-            self._lock.notify_all()
+            self._news()
 
-    def pending(self, limit: int) -> list[Message]:
-        """The oldest events in the file; nothing while it cannot be read, or while what was sent cannot be removed."""
+    def pending(self, limit: int, after: int = 0) -> list[Message]:
+        """The oldest events in the file beyond a place; nothing while it cannot be read, or while what was sent cannot
+        be removed."""
         with self._lock:
             self._settle()
             if self._gone:  # they would be sent again
                 return []
             rows = self._read(
-                "SELECT seq, topic, qos, retain, payload, since_ns FROM queue ORDER BY seq LIMIT ?", limit
-            )
-        return [
-            Message(seq=seq, topic=topic, qos=qos, retain=bool(retain), payload=payload, since_ns=since)
-            for seq, topic, qos, retain, payload, since in rows or ()
-        ]
+                "SELECT seq, topic, qos, retain, payload, put_s, schema, bundle FROM queue WHERE seq > ? ORDER BY seq"
+                " LIMIT ?",
+                after, limit,
+            )  # fmt: skip
+        return [Message(*row) for row in rows or ()]
 
-    def remove(self, messages: Sequence[Message]) -> None:
+    def remove(self, messages: Iterable[Message]) -> None:
         """Forget events that the broker has acknowledged, now or as soon as the file can be written."""
         with self._lock:
             self._gone.update(message.seq for message in messages)
@@ -126,14 +141,8 @@ class Outbox:
     def set_aside(self, messages: Sequence[Message], why: Mapping[int, str]) -> None:
         """Events that the broker will not have wait for a person, with the reason, and the rest goes on. Left in the
         queue while the file cannot be written."""
-        with self._lock:
-            self._settle()
-            chosen = {message.seq: why[message.seq] for message in messages}
-            counts = self._writing.attempt(lambda: put_aside(self._db, chosen, self._counts))
-            if counts is not None:
-                self._counts = counts
-                self._writing.passed()
-            self._lock.notify_all()
+        chosen = {message.seq: why[message.seq] for message in messages}
+        self._do(lambda: self._store.put_aside(chosen))
 
     def aside(self) -> list[Aside]:
         """What was set aside, the oldest first."""
@@ -143,17 +152,39 @@ class Outbox:
 
     def resend(self) -> int:
         """All that was set aside goes to the end of the queue; how many events. Raises `StorageError`."""
-        with self._lock:
-            done = self._writing.attempt(lambda: put_back(self._db, self._counts))
-            if done is None:
-                return 0
-            self._counts, count = done
-            return count
+        return self._do(lambda: self._store.put_back()) or 0
 
     def drop_aside(self) -> int:
         """Forget all that was set aside; how many events. Raises `StorageError`."""
-        with self._lock:
-            return self._writing.attempt(lambda: self._db.execute("DELETE FROM aside").rowcount) or 0
+        return self._do(self._store.drop_aside) or 0
+
+    def losses(self) -> list[Loss]:
+        """What was lost here and is not told yet, some of it."""
+        return self._do(self._store.losses) or []
+
+    def tell(self, loss: Loss, event: Event) -> None:
+        """An event tells a loss, which is forgotten as soon as the event is stored."""
+        self._do(lambda: self._store.insert([event], loss.rows))
+
+    def clear(self, prefix: str, but: str | None = None) -> int:
+        """What the broker retains for us under topics that begin so is to be emptied, less what is of the bundle `but`;
+        how many topics. Raises `StorageError`."""
+        return self._do(lambda: self._store.clear(prefix, but, time.time_ns())) or 0
+
+    def fact(self, name: str) -> str | None:
+        """Something that was noted in the file."""
+        return self._do(lambda: self._store.fact(name))
+
+    def note(self, name: str, value: str) -> None:
+        """To be remembered for good."""
+        self._do(lambda: self._store.note(name, value))
+
+    def tidy(self) -> None:
+        """Housekeeping, of which those who put notice little: call it now and then, from a thread that may wait."""
+        with contextlib.suppress(sqlite3.Error):
+            checkpoint(self.path.absolute())
+        if self.depth < _STEP:
+            self._do(self._store.shrink)
 
     def retained(self, prefix: str = "") -> list[tuple[str, bytes]]:
         """What a late subscriber needs: the last payload of every retained topic, less those that wait to be sent."""
@@ -170,12 +201,12 @@ class Outbox:
         """How many events wait for the broker, in the file and in memory."""
         with self._lock:
             held = len({(event.source, event.id) for event in self._held})
-            return max(0, self._counts.rows + held - len(self._gone))
+            return max(0, self._store.rows + held - len(self._gone))
 
     @property
     def dropped(self) -> int:
         """How many events went because there were too many, in the file's whole life."""
-        return self._counts.dropped
+        return self._store.dropped
 
     def wait(self, seconds: float) -> None:
         """Until something is put or removed, or the time is up."""
@@ -199,6 +230,21 @@ class Outbox:
                 if self._held:
                     log.error("%s: %d events could not be stored and are lost", self.path, len(self._held))
                 self._db.close()
+                os.close(self.bell)
+
+    def _news(self) -> None:
+        self._lock.notify_all()
+        os.eventfd_write(self.bell, 1)
+
+    def _do(self, work: Callable[[], T]) -> T | None:
+        """One step; None while the file cannot be written or read."""
+        with self._lock:
+            self._settle()
+            done = self._writing.attempt(lambda: (work(),))
+            if done is not None and not (self._held or self._gone):
+                self._writing.passed()
+            self._news()
+            return done and done[0]
 
     def _settle(self, *, now: bool = False) -> None:
         """Bring the file up to date, if it is time to try."""
@@ -227,13 +273,13 @@ class Outbox:
     def _write(self) -> bool:
         """In steps, each for good; removals first, because on a full disk they make room."""
         if self._gone:
-            self._counts = delete(self._db, self._gone, self._counts)
+            self._store.delete(self._gone)
             self._gone.clear()
             self._writing.eased()
         while self._held:
             events = list(itertools.islice(self._held, self._step))
             self._step = max(1, len(events) // 2)  # if it fails: there may be room for some of them
-            self._counts = insert(self._db, events, self._counts, self._max)
+            self._store.insert(events)
             self._step = min(_STEP, 2 * len(events))
             for _ in events:
                 self._held.popleft()
@@ -241,23 +287,13 @@ class Outbox:
         return True
 
 
-def waiting(path: Path) -> int:
-    """How many events wait in a file that perhaps another process uses. Raises `StorageError`."""
-    try:
-        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1)) as db:
-            (count,) = db.execute("SELECT count(*) FROM queue").fetchone()
-    except sqlite3.Error as error:
-        raise refusal(path, error, str(error)) from None
-    return int(count)
-
-
 @contextlib.contextmanager
-def opened(path: Path, max_events: int = MAX_EVENTS, *, patience_s: float = PATIENCE_S) -> Iterator[Outbox]:
+def opened(path: Path, bounds: Bounds = Bounds(), *, patience_s: float = PATIENCE_S) -> Iterator[Outbox]:  # noqa: B008 - immutable
     """An outbox that no other process uses. Raises `BusyError`, `ConfigError`, `StorageError`."""
     if not path.name or path.is_dir():
         raise ConfigError(path, "a folder", expected="a file for the outbox", remedy=f"say {path / 'outbox.sqlite'}")
     with locked(path.with_name(f"{path.name}.lock")):
-        outbox = Outbox(path, max_events, patience_s=patience_s)
+        outbox = Outbox(path, bounds, patience_s=patience_s)
         try:
             yield outbox
         finally:

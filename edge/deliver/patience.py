@@ -29,7 +29,7 @@ _LASTING = {
     sqlite3.SQLITE_READONLY: "let this user write the file and its folder",
     sqlite3.SQLITE_CANTOPEN: "make its folder, and let this user write there",
 }
-_DAMAGED = "move the file away, or name another"
+_DAMAGED = "start again: it is then kept aside, and a new one takes its place"
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from contracts.errors import PhasewatchError, StorageError
 from contracts.shell.paths import outbox_path
 from edge.config import Config
-from edge.deliver.outbox import waiting
+from edge.deliver.tables import waiting
 from edge.deploy.deployment import read_deployment
 from edge.doctor.steps import Step, fault, note, ok
 from edge.model.opened import Active, activate

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from contracts.errors import BrokerError, StorageError
+from contracts.errors import BrokerError, BusyError, StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.shell.broker import Broker
 from contracts.telemetry.episode import read_episode
@@ -32,7 +32,8 @@ def replay_all(
 ) -> int:
     """Replay recordings through a bundle. Returns 0.
 
-    Raises `BrokerError` if events had to stay in the outbox, `StorageError` if they could not even get there.
+    Raises `BrokerError` if events had to stay in the outbox, `StorageError` if they could not even get there,
+    `BusyError` if another agent has this node's name.
     """
     for path in episodes:  # a bad recording is said before the first event, not in the middle
         read_episode(path, allow_missing=allow_missing)
@@ -54,14 +55,14 @@ def replay_all(
             f"{len(episodes)} episodes, {total.count} windows through {models.active.runtime.name}, "
             f"{total.p50} ms each from rows to outbox (median)"
         )
-        if isinstance(delivery.fault, StorageError):
+        if isinstance(delivery.fault, StorageError | BusyError):
             raise delivery.fault
         if not drained:
             raise BrokerError(
                 broker.url,
                 f"{delivery.state}; {outbox.depth} events are kept in {outbox_path}",
                 expected="an MQTT broker",
-                remedy="start it: the next replay sends them first",
+                remedy="once it takes them, the next replay sends them first",
             )
         if aside := outbox.aside():
             raise BrokerError(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from contracts.errors import ConfigError, PhasewatchError, StorageError
+from contracts.errors import BusyError, ConfigError, PhasewatchError, StorageError
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.paths import outbox_path, state_folder
@@ -24,6 +24,7 @@ from edge.collectors.netflow import NetflowCollector
 from edge.collectors.supervise import Supervised
 from edge.config import Config
 from edge.config.reading import host_and_port
+from edge.deliver import rows as bounds
 from edge.deliver.outbox import Outbox, opened
 from edge.model.models import Models
 from edge.notify import Notifier
@@ -34,6 +35,7 @@ from edge.record.writer import Writer
 from edge.session.boots import Boots
 from edge.session.delivery import Delivery
 from edge.session.guests import Guests, Shared
+from edge.session.homeassistant import announce, status_topic
 from edge.session.memory import be_frugal, give_back
 from edge.session.scraped import Scraped
 from edge.session.status import EVERY_S, remove_status, status_of, write_status
@@ -83,14 +85,15 @@ class Running:
         config = self._config
         path = outbox_path() if config.outbox.file is None else Path(config.outbox.file)
         with contextlib.ExitStack() as stack:
-            outbox = stack.enter_context(opened(path))
+            most = bounds.Bounds(bytes=config.outbox.most_mb * _MB, seconds=config.outbox.most_days * 86_400)
+            outbox = stack.enter_context(opened(path, most))
             kept = self._kept(stack)
             self._guests = Guests(self._start.node, Shared(models, self._start.schema, outbox, kept), now)
-            self._deliver(outbox, self._broker)
+            self._deliver(outbox, config, self._broker)
             try:
                 self._listen(config)
                 self._scrape(config)
-                self._guests.use(config)
+                self._use(outbox, config)
                 self._loop(outbox)
             finally:
                 self._notifier.stopping()
@@ -99,7 +102,7 @@ class Running:
                 self._delivery.wait_empty(self._start.drain_s)
                 self._delivery.hang_up()
                 remove_status(self._state)
-            if isinstance(self._delivery.fault, StorageError):
+            if isinstance(self._delivery.fault, StorageError | BusyError):
                 raise self._delivery.fault
             if outbox.depth:
                 _log.warning("%d events are kept in %s: the next run sends them first", outbox.depth, path)
@@ -131,14 +134,24 @@ class Running:
 
     _written = -EVERY_S
 
-    def _deliver(self, outbox: Outbox, broker: Broker) -> None:
+    def _watched_now(self) -> list[str]:
+        return [one.guest.id for one in self._guests.watched]
+
+    def _deliver(self, outbox: Outbox, config: Config, broker: Broker) -> None:
         def took(milliseconds: float) -> None:
             for one in self._guests.watched:
                 one.health.publish.add(milliseconds)
 
         if outbox.depth:
             _log.info("%d events that wait go first", outbox.depth)
-        self._delivery = Delivery(outbox, broker, self._start.node, took)
+        self._delivery = Delivery(
+            outbox,
+            broker,
+            self._start.node,
+            took,
+            guests=self._watched_now,
+            listen=None if config.homeassistant is None else status_topic(config.homeassistant.prefix),
+        )
         self._broker = broker
 
     def _kept(self, stack: contextlib.ExitStack) -> Kept:
@@ -172,6 +185,11 @@ class Running:
         self._guests.shared.netflow = Supervised(collector, self._guests.flows, "netflow")
         self._guests.shared.netflow.start()
 
+    def _use(self, outbox: Outbox, config: Config) -> None:
+        self._guests.use(config)
+        table = config.homeassistant
+        announce(outbox, self._start.node, self._watched_now(), None if table is None else table.prefix)
+
     def _quiet(self) -> None:
         netflow, self._guests.shared.netflow = self._guests.shared.netflow, None
         if netflow is not None:
@@ -194,8 +212,8 @@ class Running:
                 raise ConfigError(
                     "edge.toml", f"another {' and '.join(fixed)}", expected="the same", remedy="restart the agent"
                 )
-            if broker != self._broker:
-                self._call_another(outbox, broker)
+            if broker != self._broker or config.homeassistant != self._config.homeassistant:
+                self._call_another(outbox, config, broker)
         except PhasewatchError as error:
             _log.error("the old configuration stays: %s", error)
         else:
@@ -203,17 +221,17 @@ class Running:
                 self._quiet()
                 self._listen(config)
             self._config = config
-            self._guests.use(config)
+            self._use(outbox, config)
             _log.info("another configuration: %s", ", ".join(guest.id for guest in config.guest))
         self._notifier.ready()
 
-    def _call_another(self, outbox: Outbox, broker: Broker) -> None:
+    def _call_another(self, outbox: Outbox, config: Config, broker: Broker) -> None:
         """Raises `ConfigError`, and the old one is called again."""
         self._delivery.hang_up()
         try:
-            self._deliver(outbox, broker)
+            self._deliver(outbox, config, broker)
         except ConfigError:
-            self._deliver(outbox, self._broker)
+            self._deliver(outbox, self._config, self._broker)
             raise
 
     def _unchangeable(self, config: Config) -> list[str]:
@@ -265,4 +283,7 @@ def broker_of(config: Config) -> Broker:
         table.url,
         password_file=None if table.password_file is None else Path(table.password_file),
         ca_file=None if table.ca_file is None else Path(table.ca_file),
+        certificate=None if table.client_certificate is None else Path(table.client_certificate),
+        key=None if table.client_key is None else Path(table.client_key),
+        version=table.mqtt_version,
     )

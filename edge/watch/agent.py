@@ -13,11 +13,12 @@ from typing import Literal
 import numpy as np
 
 from contracts.events.envelope import Data, encode_event, kind_of, make_event, topic
-from contracts.events.payloads import EpisodeData, ShadowWindow
+from contracts.events.payloads import BundleRef, EpisodeData, PerfData, ShadowWindow, WindowData
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.telemetry.rows import Row
 from contracts.vocabulary import PHASES, Phase, Source
 from edge.deliver.outbox import Outbox
+from edge.deliver.rows import Rank
 from edge.extract import Extractor, Windows
 from edge.model.detector import Detector
 from edge.model.known import Known
@@ -145,6 +146,8 @@ class Agent:
             self._introduced.add(guest)
             for card in running.scorecard_events(self._active):
                 self._emit(card, at_ns, retain=True)
+            # what the broker still has of another bundle is of nobody any more
+            self._outbox.clear(f"phasewatch/{self._node}/", but=_stamp(self._active.ref))
 
     def _emit_scores(self, at_ns: int) -> None:
         """Where truth is known."""
@@ -233,6 +236,7 @@ class Agent:
 
     def _emit(self, data: Data, at_ns: int, *, retain: bool = False) -> None:
         kind, guest = kind_of(data), self._now_watching.subject.guest_id
+        bundle = getattr(data, "bundle", None)
         event = make_event(data, node=self._node, guest=guest, t_wall_ns=at_ns, schema_hash=self._schema_hash)
         self._outbox.put(
             source=event.source,
@@ -241,4 +245,21 @@ class Agent:
             qos=kind.qos,
             retain=kind.retain and retain,
             payload=encode_event(event),
+            rank=_rank(data),
+            schema=event.featureschema,
+            bundle=bundle and _stamp(bundle),
         )
+
+
+def _stamp(bundle: BundleRef) -> str:
+    """What MQTT says of the bundle."""
+    return f"{bundle.name}@{bundle.digest}"
+
+
+def _rank(data: Data) -> Rank:
+    """How soon it goes where the outbox is full."""
+    if isinstance(data, PerfData):
+        return Rank.PERF
+    if isinstance(data, WindowData):
+        return Rank.ALARM if data.alarm else Rank.WINDOW
+    return Rank.KEPT if isinstance(data, EpisodeData) else Rank.LATEST

@@ -142,8 +142,7 @@ def soak(folder: Path, bundle: Path, trust: Path, *, hours: float = 1, speed: fl
             part_ns=300 * SECOND,
             evidence=Bounded(folder / "evidence", "evidence", Bounds(bytes=8 * MB, count=3)),
         )
-        publisher = MqttPublisher(parse_broker(url), "n", lambda: outbox.retained("phasewatch/n/"))
-        drain = Drain(outbox, publisher, lambda _: None)
+        drain = Drain(outbox, MqttPublisher(parse_broker(url), "n"), lambda _: None)
         subject = Subject(
             mode="live", host_id="h", guest_id="g", episode_id="g-soak", guest_addresses=frozenset({"10.77.0.2"}),
             sources=SOURCES, started_wall_ns=start, evidence=True,
@@ -169,9 +168,7 @@ def soak(folder: Path, bundle: Path, trust: Path, *, hours: float = 1, speed: fl
         live.end(at)
         writer.close(30)
         drain.wait_empty(30)
-        publisher.abort()
         drain.stop()
-        publisher.close()
         print(f"rows that came too late: {sum(live.late.values())}")
 
 

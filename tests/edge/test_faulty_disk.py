@@ -13,7 +13,8 @@ import pytest
 from contracts.errors import StorageError
 from edge.deliver.drain import Drain
 from edge.deliver.outbox import HELD, Outbox, opened
-from tests.edge.test_busy_store import Quick, numbers, payloads
+from tests.edge.fake_line import Quick
+from tests.edge.test_busy_store import numbers, payloads
 from tests.edge.test_outbox import put
 
 pytestmark = pytest.mark.timeout(120)
@@ -121,14 +122,19 @@ def test_a_fault_that_cannot_pass_is_said_at_once_with_its_own_remedy(
         outbox._db.execute("PRAGMA query_only = 1")
         put(outbox, 1)
 
-    with opened(tmp_path / "p") as outbox:
-        for number in range(100):
-            put(outbox, number)
-    data = (tmp_path / "p").read_bytes()
-    (tmp_path / "p").write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
     with (
-        pytest.raises(StorageError, match=r"p: database disk image is malformed; .*; move the file away, or name ano"),
-        opened(tmp_path / "p"),
+        pytest.raises(
+            StorageError, match=r"p: database disk image is malformed; .*; start again: it is then kept aside"
+        ),
+        opened(tmp_path / "p") as outbox,
     ):
-        pass
+        for number in range(1000):
+            put(outbox, number)
+        outbox._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        size = (tmp_path / "p").stat().st_size
+        with (tmp_path / "p").open("r+b") as file:  # the card spoils what is there already
+            file.seek(4096)
+            file.write(b"\xff" * (size - 4096))
+        outbox._db.execute("PRAGMA shrink_memory")
+        outbox.pending(1000)
     assert "waiting" not in caplog.text

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from contracts.shell.broker import Broker, parse_broker
-from edge.deliver import probe as probing
+from edge.deliver import line
 from edge.deliver.probe import probe
 from tests.brokers import free_port, program, wait_for_port
 
@@ -26,7 +26,7 @@ def test_a_broker_that_accepts_is_said_to(mosquitto: str) -> None:
     found = stages(parse_broker(mosquitto))
     assert found[0] == "name: 127.0.0.1 is 127.0.0.1"
     assert found[1].startswith("TCP: port ")
-    assert found[2:] == ["MQTT: accepted"]
+    assert found[2:] == ["MQTT: accepted (MQTT 5)"]
 
 
 def test_a_name_that_does_not_exist_is_the_first_stage() -> None:
@@ -39,7 +39,7 @@ def test_a_port_where_nobody_listens_is_the_second() -> None:
 
 
 def test_a_port_that_speaks_no_mqtt_is_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(line, "CONNACK_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         broker = parse_broker(f"mqtt://127.0.0.1:{silent.getsockname()[1]}")
         assert stages(broker)[-1] == "MQTT!: no answer to CONNECT"

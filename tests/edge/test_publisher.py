@@ -6,7 +6,6 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,10 @@ import pytest
 from contracts.errors import BrokerError
 from contracts.shell.broker import parse_broker
 from edge.deliver.drain import Drain
-from edge.deliver.outbox import Message, Outbox, opened
-from edge.deliver.publisher import MqttPublisher, Publisher, Refused
+from edge.deliver.outbox import Outbox, opened
+from edge.deliver.publisher import MqttPublisher, Retained
 from tests.brokers import Subscriber, free_port, mosquitto_on
+from tests.edge.fake_line import Quick
 
 
 def fill(outbox: Outbox, first: int, count: int) -> None:
@@ -24,27 +24,11 @@ def fill(outbox: Outbox, first: int, count: int) -> None:
         outbox.put(source="s", event_id=str(n), topic="phasewatch/n/g/window", qos=1, retain=False, payload=b"%d" % n)
 
 
-class Shipped(Publisher):
-    """The fake for this room's tests: acknowledges when it is told to."""
-
-    def __init__(self) -> None:
-        self.sent: list[bytes] = []
-        self.acknowledge = threading.Event()
-
-    def send(self, messages: Sequence[Message]) -> Refused:
-        self.sent += [message.payload for message in messages]
-        if not self.acknowledge.wait(5):
-            raise BrokerError("fake", "no acknowledgement", expected="one", remedy="none")
-        return {}
-
-    def close(self) -> None:
-        pass
-
-
 def test_drain_removes_nothing_before_it_is_acknowledged(tmp_path: Path) -> None:
     with opened(tmp_path / "o") as outbox:
         fill(outbox, 0, 5)
-        publisher = Shipped()
+        publisher = Quick()
+        publisher.acknowledge.clear()
         drain = Drain(outbox, publisher, lambda _: None)
         while len(publisher.sent) < 5:
             time.sleep(0.01)
@@ -59,7 +43,7 @@ def test_events_of_an_outage_arrive_once_each_and_in_order_when_the_broker_retur
     port = free_port()
     broker = parse_broker(f"mqtt://127.0.0.1:{port}")
     with opened(tmp_path / "o") as outbox:
-        publisher = MqttPublisher(broker, "n", outbox.retained)
+        publisher = MqttPublisher(broker, "n")
         drain = Drain(outbox, publisher, lambda _: None)
         fill(outbox, 0, 300)  # nobody is there yet
         time.sleep(0.3)
@@ -76,9 +60,7 @@ def test_events_of_an_outage_arrive_once_each_and_in_order_when_the_broker_retur
             assert drain.wait_empty(30)
             subscriber = Subscriber(url, tmp_path, session="watcher")
             assert subscriber.wait_for(300, "/window") == [b"%d" % n for n in range(300, 600)]
-            publisher.abort()
             drain.stop()
-            publisher.close()
             subscriber.close()
 
 
@@ -110,8 +92,15 @@ class Cutting(threading.Thread):
                         if body[6] == 5:  # an old broker hangs up on MQTT 5
                             break
                         connection.sendall(b"\x20\x02\x00\x00")
+                    elif kind >> 4 == 8:
+                        connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
                     elif kind >> 4 == 3:
                         start = 2 + int.from_bytes(body[:2], "big")
+                        if body[2:start].endswith(b"/session"):  # what they publish there they want to hear
+                            echo = body[:start] + body[start + 2 :]
+                            connection.sendall(b"\x30" + bytes([len(echo) & 127 | 128, len(echo) >> 7]) + echo)
+                            connection.sendall(b"\x40\x02" + body[start : start + 2])
+                            continue
                         if cut == 0:
                             cut = -1
                             break
@@ -126,18 +115,16 @@ def test_a_connection_that_breaks_in_the_middle_of_a_batch_loses_nothing(tmp_pat
     broker.start()
     with opened(tmp_path / "o") as outbox:
         fill(outbox, 0, 1000)
-        publisher = MqttPublisher(parse_broker(f"mqtt://127.0.0.1:{broker.port}"), "n", list)
+        publisher = MqttPublisher(parse_broker(f"mqtt://127.0.0.1:{broker.port}"), "n")
         drain = Drain(outbox, publisher, lambda _: None)
         assert drain.wait_empty(30), (publisher.problem, drain.fault)
-        publisher.abort()
         drain.stop()
-        publisher.close()
     assert broker.got >= {b"%d" % n for n in range(1000)}
 
 
 def test_drain_reports_a_publisher_that_fails_in_an_unforeseen_way(tmp_path: Path) -> None:
-    class Broken(Shipped):
-        def send(self, messages: Sequence[Message]) -> Refused:
+    class Broken(Quick):
+        def arrived(self, payload: bytes) -> None:
             raise RuntimeError("unforeseen")
 
     with opened(tmp_path / "o") as outbox:
@@ -153,28 +140,32 @@ def test_drain_reports_a_publisher_that_fails_in_an_unforeseen_way(tmp_path: Pat
 @pytest.mark.system
 def test_availability_is_online_then_stopped_and_offline_by_last_will(tmp_path: Path, mosquitto: str) -> None:
     subscriber = Subscriber(mosquitto, tmp_path)
-    publisher = MqttPublisher(parse_broker(mosquitto), "n", list)
+    never = threading.Event()
+    publisher = MqttPublisher(parse_broker(mosquitto), "n")
+    line = publisher.connect(never, lambda: None)
+    assert line is not None
+    line.turn(0.1)
     subscriber.wait_for(1, "n/availability")
-    publisher.close()
+    publisher.leave(line)
     assert subscriber.wait_for(2, "n/availability") == [b"online", b"stopped"]
 
-    dying = MqttPublisher(parse_broker(mosquitto), "n", list)
+    dying = publisher.connect(never, lambda: None)
+    assert dying is not None
+    dying.turn(0.1)
     subscriber.wait_for(3, "n/availability")
-    dying._client.loop_stop()
-    connection = dying._client.socket()
-    assert connection is not None
-    connection.close()  # the power is cut: no DISCONNECT is sent
+    dying.cut("the power is cut: no DISCONNECT is sent")
     assert subscriber.wait_for(4, "n/availability")[2:] == [b"online", b"offline"]
     subscriber.close()
 
 
 @pytest.mark.system
 def test_retained_payloads_are_published_again_on_every_connect(tmp_path: Path, mosquitto: str) -> None:
-    publisher = MqttPublisher(parse_broker(mosquitto), "n", lambda: [("phasewatch/n/g/metrics", b"card")])
-    while not publisher.connected:
-        time.sleep(0.05)
+    publisher = MqttPublisher(parse_broker(mosquitto), "n", lambda: [Retained("phasewatch/n/g/metrics", b"card")])
+    line = publisher.connect(threading.Event(), lambda: None)
+    assert line is not None
+    line.turn(0.1)
     late = Subscriber(mosquitto, tmp_path)
     late.wait_for(1, "/metrics")
     assert (True, "phasewatch/n/g/metrics", b"card") in late.heard()
-    publisher.close()
+    publisher.leave(line)
     late.close()

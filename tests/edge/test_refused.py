@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from contracts.shell.broker import parse_broker
-from edge.deliver import publisher as publishing
+from edge.deliver import drain as draining_room
+from edge.deliver import poison
 from edge.deliver.drain import Drain
 from edge.deliver.outbox import Outbox, opened
-from edge.deliver.publisher import MqttPublisher, Version
-from tests.brokers import Subscriber, free_port, local_broker, program, wait_for_port
+from edge.deliver.publisher import MqttPublisher
+from tests.brokers import Subscriber, local_broker, mosquitto_with
 from tests.edge.test_publisher import fill
 from tests.live.lab import until
 
@@ -26,33 +27,18 @@ pytestmark = [pytest.mark.system]
 
 
 @contextlib.contextmanager
-def mosquitto_with(folder: Path, settings: str) -> Iterator[str]:
-    port = free_port()
-    anonymous = "" if "allow_anonymous" in settings else "allow_anonymous true\n"
-    (folder / "m.conf").write_text(f"listener {port} 127.0.0.1\n{anonymous}{settings}\nuser root\n")
-    with subprocess.Popen([str(program("mosquitto")), "-c", str(folder / "m.conf")], stderr=subprocess.DEVNULL) as one:
-        try:
-            wait_for_port(port)
-            yield f"mqtt://127.0.0.1:{port}"
-        finally:
-            one.terminate()
-
-
-@contextlib.contextmanager
-def draining(outbox: Outbox, url: str, version: Version | None = None) -> Iterator[tuple[MqttPublisher, Drain]]:
-    publisher = MqttPublisher(parse_broker(url), "n", list, version)
+def draining(outbox: Outbox, url: str, version: str | None = None) -> Iterator[tuple[MqttPublisher, Drain]]:
+    publisher = MqttPublisher(parse_broker(url, version=version), "n")
     drain = Drain(outbox, publisher, lambda _: None)
     try:
         yield publisher, drain
     finally:
-        publisher.abort()
         drain.stop()
-        publisher.close()
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Drain, "PAUSE_S", 0.05)
+    monkeypatch.setattr(poison, "PAUSE_S", 0.05)
 
 
 def test_what_the_brokers_rules_deny_is_set_aside_and_the_rest_arrives(
@@ -71,7 +57,8 @@ def test_what_the_brokers_rules_deny_is_set_aside_and_the_rest_arrives(
         assert subscriber.wait_for(20, "allowed/window") == [b"%d" % i for i in range(20)]
         subscriber.close()
         assert [one.why for one in outbox.aside()] == ["Not authorized"] * 20
-        assert "20 events are refused by the broker and set aside" in caplog.text
+        assert "events are refused by the broker and set aside (phasewatch/n/g/window: Not authorized)" in caplog.text
+        assert caplog.text.count("set aside") == 1
         # the rules are mended: nothing was lost
         (tmp_path / "acl").write_text("topic readwrite #\n")
     with mosquitto_with(tmp_path, "") as url, opened(tmp_path / "o") as outbox:
@@ -142,7 +129,7 @@ def test_the_demos_broker_which_is_old_is_spoken_to_in_its_own_words(tmp_path: P
 def test_a_version_that_was_asked_for_is_kept(tmp_path: Path, mosquitto: str) -> None:
     with opened(tmp_path / "o") as outbox:
         fill(outbox, 0, 5)
-        with draining(outbox, mosquitto, version=4) as (publisher, drain):
+        with draining(outbox, mosquitto, version="3.1.1") as (publisher, drain):
             assert drain.wait_empty(30)
             assert publisher.version == 4
 
@@ -150,7 +137,7 @@ def test_a_version_that_was_asked_for_is_kept(tmp_path: Path, mosquitto: str) ->
 def test_a_broker_that_acknowledges_nothing_is_called_again_and_nothing_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(publishing, "ANSWER_S", 0.5)
+    monkeypatch.setattr(draining_room, "ANSWER_S", 0.5)
     calls = []
     with socket.create_server(("127.0.0.1", 0)) as listener, opened(tmp_path / "o") as outbox:
 
@@ -176,6 +163,8 @@ def test_a_password_that_is_wrong_is_said_as_such(tmp_path: Path, caplog: pytest
         fill(outbox, 0, 3)
         with draining(outbox, url) as (publisher, _):
             until(lambda: "refused" in publisher.problem, 20, "reason")
-            assert publisher.problem == "connection refused by the broker (Not authorized)"
+            assert (
+                publisher.problem == "MQTT: refused: Not authorized; see the user, the password and the broker's rules"
+            )
         assert outbox.depth == 3
         assert caplog.text.count("connection lost") == 0

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from contracts.features.schema import SECOND, FeatureSchema
-from edge.deliver.outbox import waiting
+from edge.deliver.tables import waiting
 from edge.deploy.site import Site
 from tests.brokers import Subscriber, free_port, mosquitto_on
 from tests.bundles import make_bundle

@@ -21,7 +21,7 @@ import msgspec
 from rich.console import Console
 
 from contracts.bundle.keys import generate_key
-from contracts.errors import ConfigError, WorkError
+from contracts.errors import ConfigError, RowError, WorkError
 from contracts.events.envelope import EVENT_KINDS, decode_event
 from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.cli import Parser, run
@@ -97,6 +97,8 @@ def _main(arguments: Sequence[str]) -> int:
         screen = Screen(console)
         command = ["edge.cli", "replay", *map(str, episodes), "--bundle", str(out / best.bundle)]
         command += ["--broker", options.broker or broker.url, "--node", NODE, "--trust", str(key.parent)]
+        if options.broker is None and options.mosquitto is None:
+            command += ["--mqtt-version", "3.1.1"]  # all that amqtt speaks; it would be found out, in four seconds
         command += ["--speed", options.speed, "--outbox", str(out / "outbox.sqlite")]
         with subprocess.Popen([sys.executable, "-m", *command]) as agent:
             try:
@@ -119,9 +121,12 @@ def _show(screen: Screen, listener: Listener, seconds: float) -> None:
     for topic, payload in listener.heard(seconds):
         name = topic.rpartition("/")[2]
         if name == "availability":
-            screen.show_availability(payload.decode())
-        else:
-            screen.show(name, decode_event(payload, topic))
+            screen.show_availability(payload.decode(errors="replace"))
+        elif name != "session" and payload:  # an empty payload clears what was retained
+            try:
+                screen.show(name, decode_event(payload, topic))
+            except RowError as error:  # anybody may speak on a broker
+                screen.note(str(error))
 
 
 def _summary(console: Console, screen: Screen, out: Path, status: int) -> int:

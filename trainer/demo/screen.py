@@ -57,6 +57,10 @@ class Screen:
         for i, line in enumerate(self._lines(event.data)):
             self._line("" if i else name, line)
 
+    def note(self, said: str) -> None:
+        """Something that was no event."""
+        self._line("?", Text(said, style="yellow"))
+
     def _line(self, name: str, line: Text) -> None:
         self._console.print(Text.assemble((f"{name:<10}", "dim"), line), soft_wrap=True)
 
@@ -71,8 +75,10 @@ class Screen:
             yield from self._confusion(data)
         elif isinstance(data, ProfilesData):
             yield self._profiles(data)
-        else:
+        elif isinstance(data, PerfData):
             yield self._perf(data)
+        else:
+            yield Text(f"{data.count} events of {data.stream} will not come ({data.cause})", style="bold red")
 
     def _episode(self, data: EpisodeData) -> Text:
         if data.state == "started":
