@@ -19,7 +19,7 @@ from edge.deliver.place import Place
 log = logging.getLogger("edge.publisher")
 
 GOODBYE_S = 2.0
-_CORRECT_S = 5.0
+_CORRECT_S = 2.0
 """Between two corrections of what somebody else has made of our availability."""
 
 
@@ -70,6 +70,8 @@ class MqttPublisher(Publisher):
         self._availability = availability_topic(node)
         self._calls, self._place, self._looked = Calls(broker.version), place, place is None
         self._corrected = self._pause_s = 0.0
+        self._wrong = False
+        """Whether what stands at our availability is not what we said."""
         self._greetings: dict[int, str] = {}
         Line(broker, "phasewatch", 5)  # certificates that do not read are said at once
 
@@ -109,6 +111,7 @@ class MqttPublisher(Publisher):
 
     def _hello(self, line: Line) -> None:
         self._greetings.clear()
+        self._wrong = False
         line.subscribe([self._availability, *([self._listen] if self._listen else [])])
         if self._place is not None:
             self._greetings[self._place.take(line)] = self._place.topic
@@ -131,17 +134,18 @@ class MqttPublisher(Publisher):
         while line.heard:
             heard = line.heard.popleft()
             if heard.topic == self._availability:
-                self._correct(line, heard.payload)
+                self._wrong = heard.payload != b"online"
             elif heard.topic == self._listen:
                 if heard.payload == b"online" and not heard.retained:
                     self._retain(line)
             elif self._place is not None:
                 self._place.hear(line, heard)
+        self._correct(line)
 
-    def _correct(self, line: Line, said: bytes) -> None:
+    def _correct(self, line: Line) -> None:
         """The will of a connection that we had before may come late, or after the broker's own restart."""
-        if said != b"online" and not self._greetings and time.monotonic() - self._corrected > _CORRECT_S:
-            self._corrected = time.monotonic()
+        if self._wrong and not self._greetings and time.monotonic() - self._corrected > _CORRECT_S:
+            self._corrected, self._wrong = time.monotonic(), False
             self._greetings[line.publish(self._availability, b"online", retain=True)] = self._availability
 
     def lost(self, line: Line, *, soon: bool) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from contracts.events.envelope import numbered
+from contracts.events.envelope import GAP, numbered
 from contracts.events.payloads import Cause
 from edge.deliver.rows import Bounds, Event, Loss, Rank
 from edge.deliver.tables import prepare, transaction
@@ -29,9 +29,12 @@ _FROM_ASIDE = (
     " SELECT source, id, topic, qos, retain, payload, since_ns, schema, bundle, number, ?, ? FROM aside ORDER BY seq"
 )
 _LEAST = "SELECT seq, source, number, schema, length(payload) FROM queue ORDER BY rank, seq LIMIT 1"
+_OLDEST_ASIDE = "SELECT seq, source, number, schema FROM aside ORDER BY seq LIMIT 1"
 _OLDEST = "SELECT seq, source, number, schema, length(payload) FROM queue ORDER BY seq LIMIT 1"
 _ROW = 300
 """Bytes that a row takes besides its payload, about."""
+ASIDE = 10_000
+"""Events that are kept for a person."""
 _SPARE_PAGES = 64
 """A quarter of a megabyte."""
 
@@ -132,19 +135,25 @@ class Store:
                 self._db.execute("DELETE FROM queue WHERE seq BETWEEN ? AND ?", run)
 
     def put_aside(self, why: Mapping[int, str]) -> None:
-        """Move rows of the queue, by their places, to where they wait for a person."""
+        """Move rows of the queue, by their places, to where they wait for a person; the newest of them, if too many."""
         with self._step() as step:
             for seq, reason in why.items():
                 found = self._db.execute(
-                    "SELECT source, number, schema, length(payload) FROM queue WHERE seq = ?", (seq,)
+                    "SELECT source, number, schema, topic, length(payload) FROM queue WHERE seq = ?", (seq,)
                 )
                 if (row := found.fetchone()) is None:
                     continue
-                source, number, schema, size = row
+                source, number, schema, topic, size = row
                 self._db.execute(_TO_ASIDE, (reason, seq))
                 self._db.execute("DELETE FROM queue WHERE seq = ?", (seq,))
                 step.remove(1, size)
-                self._lose(source, "refused", number, schema, reason)
+                if not topic.endswith(f"/{GAP.name}"):  # or that would be told, and refused, without end
+                    self._lose(source, "refused", number, schema, reason)
+            (count,) = self._db.execute("SELECT count(*) FROM aside").fetchone()
+            for _ in range(count - ASIDE):
+                seq, source, number, schema = self._db.execute(_OLDEST_ASIDE).fetchone()
+                self._db.execute("DELETE FROM aside WHERE seq = ?", (seq,))
+                self._lose(source, "outbox_full", number, schema)
 
     def put_back(self) -> int:
         """All that was put aside goes to the end of the queue; how many they were."""

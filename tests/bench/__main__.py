@@ -1,6 +1,6 @@
 """`make bench`: ratios against named peers, each pair measured in one run on the bundled recordings.
 
-    python -m tests.bench [--out build/bench] [--only corpus|models] [--episodes 5000]
+    python -m tests.bench [--out build/bench] [--only corpus|models|delivery] [--episodes 5000]
 
 Prints one line per figure; machines are noisy, so nothing here is a test.
 """
@@ -32,6 +32,7 @@ from edge.watch.agent import Agent
 from edge.watch.health import Health
 from tests.bench.artifacts import bench_artifacts
 from tests.bench.corpus import bench_corpus
+from tests.bench.deliver import bench_delivery
 from tests.bench.fits import bench_fits
 from tests.recordings import CORPUS, columns_of_episode
 
@@ -99,14 +100,16 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    parser.add_argument("--only", choices=("corpus", "models"), help="one half of it")
+    parser.add_argument("--only", choices=("corpus", "models", "delivery"), help="one part of it")
     parser.add_argument("--episodes", type=int, default=5000, help="size of the large store (default: 5000)")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
-    if options.only != "models":
+    if options.only in (None, "delivery"):
+        bench_delivery()
+    if options.only in (None, "corpus"):
         bench_corpus(out, (max(options.episodes // 10, 250), options.episodes))
-    if options.only != "corpus":
+    if options.only in (None, "models"):
         bench_models(out)
 
 

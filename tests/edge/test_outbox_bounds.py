@@ -238,3 +238,26 @@ def test_what_a_broker_retains_of_another_bundle_is_cleared_and_only_that(tmp_pa
         assert outbox.retained() == [("phasewatch/n/h/metrics", b"card")]
         assert outbox.clear("phasewatch/n/", but="new") == 0
         assert outbox.depth == 2
+
+
+def test_what_is_set_aside_is_told_once_bounded_and_its_own_notice_is_not_told_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.deliver.store.ASIDE", 5)
+    with opened(tmp_path / "o") as outbox:
+        for mark in range(8):
+            numbered_event(outbox, mark)
+        all_of_them = outbox.pending(99)
+        outbox.set_aside(all_of_them, {one.seq: "Not authorized" for one in all_of_them})
+        assert len(outbox.aside()) == 5
+        refused, dropped = outbox.losses()
+        assert (refused.cause, refused.ranges, refused.why) == ("refused", [(1, 8)], "Not authorized")
+        assert (dropped.cause, dropped.ranges) == ("outbox_full", [(1, 3)])
+        for loss in (refused, dropped):
+            outbox.tell(loss, told(loss, outbox.clock()))
+        gaps = outbox.pending(99)
+        assert [one.topic for one in gaps] == ["phasewatch/n/g/gap"] * 2
+        outbox.set_aside(gaps, {one.seq: "Not authorized" for one in gaps})
+        assert [loss.cause for loss in outbox.losses()] == ["outbox_full"]
+        assert outbox.drop_aside() == 5
+        assert {loss.cause for loss in outbox.losses()} == {"outbox_full", "dropped_by_hand"}

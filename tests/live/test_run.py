@@ -152,7 +152,7 @@ def test_a_guest_that_is_added_and_a_bundle_that_is_installed_cost_no_window(
 
 def windows(folder: Path, guest: str) -> list[dict[str, Any]]:
     """Those of a guest that wait, in order."""
-    documents = [json.loads(payload) for payload in queued(folder / "outbox.sqlite").values()]
+    documents = [json.loads(payload) for payload in queued(folder / "outbox.sqlite").values() if payload]
     mine = [one for one in documents if one["source"].endswith(f"/{guest}") and "window" in one["type"]]
     return sorted((one["data"] for one in mine), key=lambda data: int(data["end_wall_ns"]))
 

@@ -177,6 +177,8 @@ def test_a_guest_is_watched_from_boot_to_shutdown_and_six_kinds_of_event_fit_the
     for line in seen.heard.read_bytes().splitlines():
         topic, _, payload = line.partition(b" ")
         level = topic.decode().rpartition("/")[2]
+        if level == "session":  # no event
+            continue
         kinds[level] += 1
         if level != "availability":
             jsonschema.validate(json.loads(payload), json.loads((SCHEMAS / f"{level}.schema.json").read_text()))
