@@ -14,7 +14,7 @@ from contracts.errors import PhasewatchError
 
 T = TypeVar("T")
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are no such document."""
+"""What is raised for bytes that are no such document."""
 
 
 class _TwiceError(Exception):
@@ -27,9 +27,9 @@ def decoded(
     """JSON as `kind`. Raises `refusal`."""
     try:
         found = msgspec.json.decode(data, type=kind)
-    except UNDECODABLE as error:
+        twice = key_twice(data)  # reads what msgspec skips, too
+    except (*UNDECODABLE, json.JSONDecodeError) as error:
         raise refusal(where, str(error), expected=expected, remedy=remedy) from None
-    twice = key_twice(data)
     if twice is not None:
         raise refusal(where, f"`{twice}` twice", expected="each key once", remedy=remedy)
     return found

@@ -134,10 +134,9 @@ def _decode_each(text: bytes, stem: str) -> list[Any]:
             continue
         try:
             rows.append(decoder.decode(line))
+            twice = key_twice(line) if line.count(_QUOTE) != _quotes[stem] else None
         except UNDECODABLE as error:
             raise _LineError(number, str(error)) from None
-        if line.count(_QUOTE) != _quotes[stem]:
-            twice = key_twice(line)
-            if twice is not None:
-                raise _LineError(number, f"`{twice}` twice")
+        if twice is not None:
+            raise _LineError(number, f"`{twice}` twice")
     return rows

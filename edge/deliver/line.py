@@ -30,6 +30,8 @@ CONNACK_S = 4.0
 """Some old brokers say nothing at all to a CONNECT of MQTT 5."""
 SESSION_S = 300
 """A session must outlast the delay of its will, or there is none (MQTT 5.0, 3.1.3.2.2)."""
+LARGEST_HEARD = 1 << 20
+"""Bytes of a message that may be sent to us (MQTT 5): what others publish fills no memory."""
 WILL_DELAY_S = 5
 """A short outage is no death (MQTT 5)."""
 _HEADER = 512
@@ -104,7 +106,9 @@ class Line:
         where = (self._broker.host, self._broker.port, KEEP_ALIVE_S)
         try:
             if self.version == 5:  # the session that a will belongs to goes on
-                session = _properties(PacketTypes.CONNECT, SessionExpiryInterval=SESSION_S)
+                session = _properties(
+                    PacketTypes.CONNECT, SessionExpiryInterval=SESSION_S, MaximumPacketSize=LARGEST_HEARD
+                )
                 self._client.connect(*where, clean_start=False, properties=session)
             else:
                 self._client.connect(*where)

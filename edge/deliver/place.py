@@ -53,7 +53,7 @@ class Place:
         self.claim = Claim(session=secrets.token_hex(16), host=host, pid=os.getpid(), since_ns=time.time_ns())
         self._told: str | None = None
         self._taken_at = float("inf")
-        self._other = False
+        self._other, self._answered_at = False, 0.0
 
     def look(self, broker: Broker, version: Version, stopped: Callable[[], bool]) -> Trouble | None:
         """Before the first call under the node's name, by another name: is an agent there? Our own question must come
@@ -126,7 +126,9 @@ class Place:
             return
         self._other = self._other or not claim.asks
         if claim.asks:
-            line.publish(self.topic, msgspec.json.encode(self.claim), retain=True)
+            if time.monotonic() - self._answered_at > AGAIN_S / 2:  # whoever asks without end is not answered so
+                self._answered_at = time.monotonic()
+                line.publish(self.topic, msgspec.json.encode(self.claim), retain=True)
         elif not heard.retained and claim.session != self._told:
             self._told = claim.session
             log.error("%s: %s; it speaks under our name", self.topic, _named(claim))

@@ -71,3 +71,9 @@ def test_a_deployment_that_says_a_thing_twice_is_refused(tmp_path: Path) -> None
 def test_an_event_that_says_a_thing_twice_is_refused() -> None:
     with pytest.raises(RowError, match=r"event: `type` twice; expected each key once"):
         decode_event(b'{"type": "phasewatch.perf.v1", "type": "phasewatch.window.v1"}')
+
+
+@pytest.mark.parametrize("skipped", [b'"\xff"', b'{"\xff\xfe":1}'])
+def test_bytes_that_are_no_text_are_refused_where_the_decoder_would_skip_them(skipped: bytes) -> None:
+    with pytest.raises(RowError, match="utf-8"):
+        decode_event(b'{"type":"phasewatch.perf.v1","of no interest":%s}' % skipped)

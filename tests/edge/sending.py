@@ -27,21 +27,21 @@ BUNDLE = BundleRef(
 HASH = "a" * 64
 
 
-def window(number: int, guest: str = "g", node: str = "n") -> tuple[str, str, str, bytes]:
+def window(number: int, guest: str = "g", node: str = "n", largely: int = 300) -> tuple[str, str, str, bytes]:
     """Source, id, topic and payload of a window as real ones are, but for its size."""
     data = WindowData(
         episode_id=f"{guest}-20261128T000000Z", bundle=BUNDLE, start_wall_ns=number * STRIDE_NS,
         end_wall_ns=number * STRIDE_NS + 10_000_000_000, probabilities=dict.fromkeys(PHASES, 0.2), decided="clean",
         alarm=False, truth=None, purity=None, observed=dict.fromkeys(SOURCES, 1.0), top_channels=[], flags=[],
-        evidence="x" * 300,
+        evidence="x" * largely,
     )  # fmt: skip
     event = make_event(data, node=node, guest=guest, t_wall_ns=number * STRIDE_NS, schema_hash=HASH)
     return event.source, event.id, f"phasewatch/{node}/{guest}/window", encode_event(event)
 
 
-def put_windows(outbox: Outbox, first: int, count: int, guest: str = "g", node: str = "n") -> None:
+def put_windows(outbox: Outbox, first: int, count: int, guest: str = "g", node: str = "n", largely: int = 300) -> None:
     for number in range(first, first + count):
-        source, event_id, topic, payload = window(number, guest, node)
+        source, event_id, topic, payload = window(number, guest, node, largely)
         outbox.put(
             source=source, event_id=event_id, topic=topic, qos=1, retain=False, payload=payload, rank=Rank.WINDOW,
             schema=HASH, bundle=BUNDLE.name,

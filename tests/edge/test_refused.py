@@ -14,12 +14,16 @@ from pathlib import Path
 import pytest
 
 from contracts.shell.broker import parse_broker
+from edge.audit.streams import Report
 from edge.deliver import drain as draining_room
 from edge.deliver import poison
 from edge.deliver.drain import Drain
 from edge.deliver.outbox import Outbox, opened
 from edge.deliver.publisher import MqttPublisher
+from edge.session.delivery import Delivery
 from tests.brokers import Subscriber, local_broker, mosquitto_with
+from tests.edge.sending import put_windows
+from tests.edge.test_faults import auditing
 from tests.edge.test_publisher import fill
 from tests.live.lab import until
 
@@ -82,6 +86,29 @@ def test_what_is_larger_than_the_broker_takes_is_set_aside(quick: None, tmp_path
         subscriber.close()
         (aside,) = outbox.aside()
         assert (aside.why, aside.size) == ("larger than the broker takes (4000 bytes)", 9000)
+
+
+def test_what_is_refused_is_told_as_a_gap_and_fills_it_once_the_limit_is_mended(quick: None, tmp_path: Path) -> None:
+    def deliver(outbox: Outbox, url: str, events: int) -> Report:
+        with auditing(url) as audit:
+            delivery = Delivery(outbox, parse_broker(url), "n", lambda _: None)
+            assert delivery.wait_empty(30)
+            audit.report(events)
+            delivery.hang_up()
+            return audit.auditor.report()
+
+    with opened(tmp_path / "o") as outbox:
+        put_windows(outbox, 0, 3)
+        put_windows(outbox, 3, 1, largely=5000)
+        put_windows(outbox, 4, 3)
+        with mosquitto_with(tmp_path, "max_packet_size 4000") as url:
+            report = deliver(outbox, url, 7)  # six, and the gap
+        assert (report.whole, report.missing, report.told) == (True, 0, 1)
+        assert report.streams["/phasewatch/n/g"].told == {"refused": 1}
+        assert outbox.resend() == 1
+        with mosquitto_with(tmp_path, "") as url:
+            report = deliver(outbox, url, 1)
+        assert (report.streams["/phasewatch/n/g"].first, report.events) == (4, 1)
 
 
 def test_a_broker_that_limits_messages_says_so_and_nothing_is_lost(quick: None, tmp_path: Path) -> None:

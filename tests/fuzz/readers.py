@@ -1,9 +1,9 @@
-"""Coverage-guided fuzzing (atheris) of the readers of rows, manifests, bundles and flow export datagrams.
+"""Coverage-guided fuzzing (atheris) of the readers of rows, manifests, bundles, flow export datagrams and events.
 
     python -m tests.fuzz.readers tests/fuzz/seeds -max_total_time=60
 
 The first byte chooses the reader, the rest is what it reads. Whatever it is, a reader gives rows, a manifest or a
-bundle, or raises one of our errors on one line, and that of datagrams gives rows and raises nothing; anything else is a
+bundle, or raises one of our errors on one line, and those of datagrams and events raise nothing; anything else is a
 crash, and the input is kept by the fuzzer.
 `python -m tests.fuzz.readers --seeds tests/fuzz/seeds` makes the seeds anew from a real recording.
 """
@@ -16,26 +16,29 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["contracts", "edge.collectors.export"]):
+with atheris.instrument_imports(include=["contracts", "edge.collectors.export", "edge.audit"]):
     from contracts.bundle.archive import read_bundle
     from contracts.errors import PhasewatchError
+    from contracts.events.envelope import ALL_KINDS
     from contracts.telemetry.episode import read_manifest
     from contracts.telemetry.lines import row_batches
     from contracts.telemetry.zstd import compress
+    from edge.audit.streams import Auditor
     from edge.collectors.export.decode import Decoder
 
 STEMS = ("proc", "qmp", "guest", "netflow", "labels")
 MANIFEST = 2 * len(STEMS)
 BUNDLE = MANIFEST + 1
 DATAGRAMS = BUNDLE + 1
-"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest, 11 a bundle, 12 datagrams."""
+EVENTS = DATAGRAMS + 1
+"""First bytes: 0-4 plain rows of a source, 5-9 compressed ones, 10 a manifest, 11 a bundle, 12 datagrams, 13 events."""
 
 
 def one_input(data: bytes) -> None:
     """Feed one reader."""
     if not data:
         return
-    kind, body = data[0] % (DATAGRAMS + 1), data[1:]
+    kind, body = data[0] % (EVENTS + 1), data[1:]
     refusal = ""
     try:
         if kind == MANIFEST:
@@ -44,6 +47,8 @@ def one_input(data: bytes) -> None:
             _bundle(body)
         elif kind == DATAGRAMS:
             _datagrams(body)
+        elif kind == EVENTS:
+            _events(body)
         else:
             stem = STEMS[kind % len(STEMS)]
             name = f"{stem}.jsonl" + (".zst" if kind >= len(STEMS) else "")
@@ -83,6 +88,32 @@ def _datagrams(body: bytes) -> None:
             assert max(row.packets, row.bytes) < 2**63
         at = end
     assert min(vars(decoder.counts).values()) >= 0
+
+
+def _events(body: bytes) -> None:
+    """Several, each after its length in two bytes; the audit hears them, and counts what it hears."""
+    auditor, at, heard = Auditor(), 0, 0
+    while at < len(body):
+        end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+        payload = body[at + 2 : end]
+        kind = ALL_KINDS[payload[-1] % len(ALL_KINDS)] if payload[-1:].isdigit() else ALL_KINDS[-1]
+        findings = list(auditor.hear(f"phasewatch/n/g/{kind.name}", payload, retained=False))
+        heard += bool(payload) - any(one.what == "violation" for one in findings)
+        assert not any("\n" in str(one) for one in findings)
+        at = end
+    report = auditor.report()
+    assert report.events == heard
+    assert report.missing >= 0 <= report.told
+
+
+def _write_events(folder: Path) -> None:
+    """Real ones, on topics of their own and not."""
+    examples = Path(__file__).parents[2] / "docs" / "events" / "examples"
+    for path in sorted(examples.glob("*.json")):
+        event = path.read_bytes().replace(b"/phasewatch/demo/lab-q35-2-g1", b"/phasewatch/n/g")
+        later = event.replace(b'"sequence": "00000000000000', b'"sequence": "00000000000001')
+        whole = b"".join(len(one).to_bytes(2, "big") + one for one in (event, event, later))
+        (folder / f"events-{path.stem}").write_bytes(bytes([EVENTS]) + whole)
 
 
 def _write_datagrams(folder: Path) -> None:
@@ -135,6 +166,7 @@ def write_seeds(folder: Path) -> None:
     (folder / "manifest-nested").write_bytes(manifest + b'{"host":' + b"[" * 3000)
     _write_bundles(folder)
     _write_datagrams(folder)
+    _write_events(folder)
     (folder / "manifest-outside").write_bytes(manifest + b'{"files":{"../x.jsonl":{}}}')
 
 

@@ -29,7 +29,7 @@ def test_readers_hold_while_they_are_fuzzed(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     runs = re.search(r"Done (\d+) runs", done.stderr)
     assert runs, done.stderr[-1000:]
-    assert int(runs[1]) > 500
+    assert int(runs[1]) > 100
 
 
 def test_fuzz_target_would_notice_a_fault(tmp_path: Path) -> None:
