@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from contracts.shell.cli import Parser, Version, run
-from edge.commands import audit, bundles, doctor, forget, outbox, replay
+from edge.commands import audit, bundles, dashboard, doctor, forget, outbox, replay
 from edge.commands import run as live
 
 
@@ -32,6 +32,7 @@ def command_line() -> Parser:
     doctor.add(commands)
     outbox.add(commands)
     audit.add(commands)
+    dashboard.add(commands)
     forget.add(commands)
     return parser
 

@@ -1,13 +1,13 @@
 #!/bin/sh
 # Mosquitto (a real broker), its clients (an independent subscriber), QEMU (a real guest), pmacctd (a real flow exporter),
 # nfdump (an independent collector), iproute2 (namespaces), Chromium (pages are looked at), npm (judges that exist for
-# Node alone) and compilers for this machine and for a Pi, from the system's packages.
-# Debian's packages also start a broker, an exporter and a collector of their own on machines that run systemd; the tests
+# Node alone), nginx (a proxy before the pages) and compilers for this machine and for a Pi, from the system's packages.
+# Debian's packages also start a broker, an exporter, a collector and a proxy of their own on machines that run systemd; the tests
 # do not use those.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
-tools="mosquitto mosquitto_sub qemu-system-x86_64 pmacctd nfcapd ip chromium npm cc aarch64-linux-gnu-gcc"
-packages="mosquitto mosquitto-clients qemu-system-x86 pmacct nfdump iproute2 chromium npm gcc libc6-dev
+tools="mosquitto mosquitto_sub qemu-system-x86_64 pmacctd nfcapd ip chromium npm nginx cc aarch64-linux-gnu-gcc"
+packages="mosquitto mosquitto-clients qemu-system-x86 pmacct nfdump iproute2 chromium npm nginx-light gcc libc6-dev
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
 missing() {
     for tool in $tools; do

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contracts.errors import BrokerError
 from contracts.shell.broker import Broker
 from edge.deliver.calls import Calls
-from edge.deliver.line import Heard, Line
+from edge.deliver.line import SESSION_S, Heard, Line
 from edge.deliver.trouble import Trouble
 
 PATIENCE_S = 30.0
@@ -19,10 +19,19 @@ PATIENCE_S = 30.0
 class Ear:
     """topics: with wildcards. The broker keeps what comes while we are away, as far as it does that (MQTT 5)."""
 
-    def __init__(self, broker: Broker, topics: list[str], said: Callable[[str], None]) -> None:
-        """said: is told when the connection comes and goes."""
+    def __init__(
+        self,
+        broker: Broker,
+        topics: list[str],
+        said: Callable[[str], None],
+        *,
+        name: str | None = None,
+        session_s: int = SESSION_S,
+    ) -> None:
+        """said: is told when the connection comes and goes. name: of the session, by which the broker knows us again;
+        session_s: how long it keeps what comes."""
         self._broker, self._topics, self._said = broker, topics, said
-        self._name = f"phasewatch-audit-{secrets.token_hex(4)}"
+        self._name, self._session_s = name or f"phasewatch-audit-{secrets.token_hex(4)}", session_s
         self._calls = Calls(broker.version)
         self._line: Line | None = None
         self._again = 0.0
@@ -37,15 +46,19 @@ class Ear:
             time.sleep(pause)
 
     def _call(self) -> Trouble | None:
-        line = Line(self._broker, self._name, self._calls.version)
+        line = Line(self._broker, self._name, self._calls.version, session_s=self._session_s)
         if (trouble := line.call()) is not None:
             return trouble
         self._calls.accepted()
         line.subscribe(self._topics)
-        if not line.wait(lambda: line.granted, PATIENCE_S) or line.denied:
-            why = ", ".join(line.denied) or "no answer"
-            raise BrokerError(self._broker.url, f"subscription refused ({why})", expected="to be let listen",
-                              remedy="let this user read phasewatch/#")  # fmt: skip
+        if not line.wait(lambda: line.granted, PATIENCE_S):
+            why = line.lost or "no answer to SUBSCRIBE"
+            line.close()
+            return Trouble("MQTT", why, "see the broker's log")
+        if line.denied:
+            line.close()
+            raise BrokerError(self._broker.url, f"subscription refused ({', '.join(line.denied)})",
+                              expected="to be let listen", remedy="let this user read phasewatch/#")  # fmt: skip
         self._said(f"listening to {', '.join(self._topics)}")
         self._line = line
         return None

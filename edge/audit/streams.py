@@ -33,6 +33,8 @@ class Finding(NamedTuple):
     what: What
     where: str
     said: str
+    run: tuple[int, int] | None = None
+    """Of a gap: the places that were passed over, both ends included."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.where}: {self.said}"
@@ -72,16 +74,18 @@ class Report(msgspec.Struct, kw_only=True):
 class Stream:
     """One source."""
 
-    def __init__(self, first: int) -> None:
-        self.first, self.last = first, first - 1
+    def __init__(self, source: str, first: int) -> None:
+        self.source, self.first, self.last = source, first, first - 1
         self.events = self.repeats = self.late = self.anew = self.clashes = 0
         self.missing, self.told = Ranges(), dict[Cause, Ranges]()
+        self._latest = ""
         self._lost = 0
         """Missing and not told, of the counts before this one."""
         self._ids: OrderedDict[int, str] = OrderedDict()
 
-    def hear(self, number: int, event_id: str) -> tuple[What, str] | None:
-        """An event came."""
+    def hear(self, number: int, event_id: str, at: str) -> Finding | None:
+        """An event came. at: its time; only what is later than all before it can be the first of another count."""
+        later, self._latest = at > self._latest, max(self._latest, at)
         self.events += 1
         if number > self.last:
             passed_over = (self.last + 1, number - 1)
@@ -89,25 +93,25 @@ class Stream:
             if passed_over[0] > passed_over[1]:
                 return None
             self.missing.add(*passed_over)
-            return "gap", f"{_run(*passed_over)} passed over"
+            return Finding("gap", self.source, f"{_run(*passed_over)} passed over", passed_over)
         if number in self.missing:
             self.missing.discard(number, number)
             self._take(number, event_id)
             self.late += 1
-            return "late", f"{number} came after {self.last}"
+            return Finding("late", self.source, f"{number} came after {self.last}", (number, number))
         known = self._ids.get(number)
-        if known == event_id or (known is None and number != 1):
+        if known == event_id or (known is None and not (number == 1 and later)):
             self.repeats += 1
             return None
-        if number == 1:
+        if number == 1 and later:
             self._lost += len(self.unknown)
             self.missing, self.told, self._ids = Ranges(), {}, OrderedDict()
             self.first = self.last = 1
             self._ids[1] = event_id
             self.anew += 1
-            return "anew", "counts from 1 again: its outbox is another"
+            return Finding("anew", self.source, "counts from 1 again: its outbox is another")
         self.clashes += 1
-        return "clash", f"{number} is {event_id} now, and was {known}"
+        return Finding("clash", self.source, f"{number} is {event_id} now, and was {known}")
 
     def _take(self, number: int, event_id: str) -> None:
         self.last = max(self.last, number)
@@ -171,9 +175,9 @@ class Auditor:
             yield self._violation(topic, f"one source more than {_STREAMS}")
             return
         number = int(event.sequence)
-        stream = self._streams.setdefault(event.source, Stream(number))
-        if (found := stream.hear(number, event.id)) is not None:
-            yield Finding(found[0], event.source, found[1])
+        stream = self._streams.setdefault(event.source, Stream(event.source, number))
+        if (found := stream.hear(number, event.id, event.time)) is not None:
+            yield found
         if isinstance(event.data, GapData):
             yield from self._excuse(event.data)
 

@@ -45,8 +45,8 @@ def _audit(options: argparse.Namespace) -> int:
         pass  # the report is what was asked for
     finally:
         ear.close()
-    report = auditor.report()
-    print_json(report)
+        report = auditor.report()
+        print_json(report)  # what was heard is told, however it ends
     return int(not report.whole)
 
 

@@ -29,11 +29,11 @@ def add_config(parser: Parser) -> None:
     )
 
 
-def add_broker(parser: Parser) -> None:
+def add_broker(parser: Parser, *, required: bool = True) -> None:
     """Where the broker is, and how one gets in."""
     parser.add_argument(
         "--broker",
-        required=True,
+        required=required,
         metavar="URL",
         help="mqtt://[user@]host[:port], mqtts://…, ws://…/path or wss://…/path",
     )

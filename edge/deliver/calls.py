@@ -31,7 +31,7 @@ class Calls:
     def failed(self, trouble: Trouble) -> float:
         """Seconds until the next call."""
         if not self._settled:
-            self._unspoken += trouble.unspoken
+            self._unspoken = self._unspoken + trouble.unspoken if trouble.unspoken else 0
             if trouble.old or self._unspoken >= _UNSPOKEN:
                 self.version, self._settled = 4, True
                 return 0.0

@@ -20,7 +20,19 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 def connect(path: Path) -> sqlite3.Connection:
     """Raises `sqlite3.Error`."""
     # an absolute path, since SQLite has names of its own (`:memory:`, `file:…`)
-    return sqlite3.connect(path.absolute(), timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+    db = sqlite3.connect(path.absolute(), timeout=BUSY_S, check_same_thread=False, isolation_level=None)
+    db.text_factory = _text
+    return db
+
+
+def _text(text: bytes) -> str:
+    """A byte that the card has spoiled spoils no more than one event."""
+    return text.decode(errors="replace")
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether it cannot pass, and another file will do."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def damage_of(path: Path) -> str | None:
@@ -35,7 +47,7 @@ def damage_of(path: Path) -> str | None:
                 return None
             (said,) = db.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DAMAGED:
+            if not is_damage(error):
                 raise
             return str(error)
     return None if said == "ok" else f"damaged: {' '.join(said.split())}"

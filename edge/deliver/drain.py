@@ -68,6 +68,7 @@ class Drain:
             line.turn(0.2, self._outbox.bell)
             self._land(flight)
             self._publisher.tend(line)
+            line.answers.clear()  # of nobody's
             self._keep_house(connected=True)
             if flight.silent_s > ANSWER_S:
                 line.cut(f"acknowledges nothing for {ANSWER_S:g} s; calling it again")
@@ -75,7 +76,7 @@ class Drain:
         if self._stop.is_set():
             self._publisher.leave(line)
         else:
-            self._poison.lost(flight)
+            self._poison.lost(flight, greeted=self._publisher.greeted)
             self._publisher.lost(line, soon=self._poison.careful)
 
     def _land(self, flight: Flight, *, last: bool = False) -> None:
@@ -90,7 +91,8 @@ class Drain:
             for message in taken:
                 self._took((now - message.put_s) * 1000)
             self._outbox.remove(taken)
-            self._poison.passed(taken[-1].seq)
+            if any(message.qos for message in taken):
+                self._poison.passed(max(message.seq for message in taken))
 
     def _keep_house(self, *, connected: bool = False) -> None:
         if time.monotonic() - self._tended < EVERY_S:

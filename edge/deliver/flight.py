@@ -30,17 +30,16 @@ class Flight:
 
     def load(self, pending: Callable[[int, int], list[Message]], again: list[Message], *, careful: bool) -> None:
         """Send what there is room for. careful: one at a time, each to be acknowledged."""
-        for message in again:
-            self._send(message, careful)
+        self._coming.extendleft(reversed(again))
         # whenever there is room: a sender that waits for many answers waits for the broker's delayed ones too
-        for _ in range((1 if careful else self.line.window) - len(self.flying)):
+        for _ in range(1 - len(self.flying) if careful else self.line.room):
             if not self._coming:
                 self._coming.extend(pending(1 if careful else FETCHED, self._after))
             if not self._coming:
                 break
             message = self._coming.popleft()
             self._send(message, careful)
-            self._after = message.seq
+            self._after = max(self._after, message.seq)
 
     def _send(self, message: Message, careful: bool) -> None:
         if (why := self.line.too_large(message.topic, message.payload)) is not None:
@@ -49,14 +48,18 @@ class Flight:
         if not self.flying:
             self._heard_at = time.monotonic()
         said = (("featureschema", message.schema), ("bundle", message.bundle))
-        mid = self.line.publish(
-            message.topic,
-            message.payload,
-            qos=max(message.qos, careful),
-            retain=message.retain,
-            expires_s=None if message.qos else PERF_LIVES_S,
-            user=None if message.schema is None else tuple((name, value) for name, value in said if value),
-        )
+        try:
+            mid = self.line.publish(
+                message.topic,
+                message.payload,
+                qos=max(message.qos, careful),
+                retain=message.retain,
+                expires_s=None if message.qos else PERF_LIVES_S,
+                user=None if message.schema is None else tuple((name, value) for name, value in said if value),
+            )
+        except ValueError as error:  # a topic that is none, as a spoiled card leaves it
+            self.refused.append((message, str(error)))
+            return
         self.flying[mid] = message
 
     def land(self) -> None:
@@ -68,7 +71,7 @@ class Flight:
             self._heard_at = time.monotonic()
             if (why := answers.pop(mid)) is None:
                 self.taken.append(message)
-                self.progress = True
+                self.progress = self.progress or message.qos > 0  # any other was written, and no more is known
             else:
                 self.refused.append((message, why))
 

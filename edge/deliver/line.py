@@ -50,8 +50,11 @@ class Line:
     """answers: by the number that `publish` gave, None or why the broker will not have it. heard: what came, oldest
     first. lost: why there is no connection any more."""
 
-    def __init__(self, broker: Broker, client_id: str, version: Version, will: str | None = None) -> None:
-        """will: the topic that becomes `offline`, retained, if we vanish. Raises `ConfigError`."""
+    def __init__(
+        self, broker: Broker, client_id: str, version: Version, will: str | None = None, session_s: int = SESSION_S
+    ) -> None:
+        """will: the topic that becomes `offline`, retained, if we vanish. session_s: how long the broker keeps for us
+        what we subscribed to (MQTT 5). Raises `ConfigError`."""
         self.version, self.lost = version, "not connected yet"
         self.answers: dict[int, str | None] = {}
         self.heard: deque[Heard] = deque()
@@ -60,9 +63,10 @@ class Line:
         self.granted = False
         """Whether the broker has answered to them."""
         self.window, self._largest = IN_FLIGHT, None
-        self.url, self._broker = broker.url, broker
+        self.url, self._broker, self._session_s = broker.url, broker, session_s
         self._answer: Trouble | Literal["accepted"] | None = None
         self._said, self._came = "", 0
+        self._air: set[int] = set()
         new = version == 5
         self._client = client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
@@ -107,12 +111,12 @@ class Line:
         try:
             if self.version == 5:  # the session that a will belongs to goes on
                 session = _properties(
-                    PacketTypes.CONNECT, SessionExpiryInterval=SESSION_S, MaximumPacketSize=LARGEST_HEARD
+                    PacketTypes.CONNECT, SessionExpiryInterval=self._session_s, MaximumPacketSize=LARGEST_HEARD
                 )
                 self._client.connect(*where, clean_start=False, properties=session)
             else:
                 self._client.connect(*where)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a peer that speaks no WebSocket makes paho raise whatever it likes
             return of_error(self._broker, error)
         self.lost = ""
         if isinstance(connection := self._client.socket(), socket.socket):
@@ -162,9 +166,20 @@ class Line:
         expires_s: int | None = None,
         user: tuple[tuple[str, str], ...] | None = None,
     ) -> int:
-        """Put it into the air; `answers` will have what becomes of it. user: of an event, what MQTT 5 says of it."""
+        """Put it into the air; `answers` will have what becomes of it. user: of an event, what MQTT 5 says of it.
+
+        Raises `ValueError` for a topic that is none."""
         properties = None if user is None or self.version == 4 else _of_event(expires_s, user)
-        return self._client.publish(topic, payload, qos, retain, properties).mid
+        mid = self._client.publish(topic, payload, qos, retain, properties).mid
+        self.answers.pop(mid, None)  # of one long ago under the same number
+        if qos:
+            self._air.add(mid)
+        return mid
+
+    @property
+    def room(self) -> int:
+        """How many more messages the broker takes before it has answered (Receive Maximum)."""
+        return self.window - len(self._air)
 
     def too_large(self, topic: str, payload: bytes) -> str | None:
         """Why the broker will not have it, by what it said when it accepted us."""
@@ -213,6 +228,7 @@ class Line:
 
     def _on_publish(self, _client: mqtt.Client, _data: Any, mid: int, reason: Any, _properties: Any) -> None:
         self._came += 1
+        self._air.discard(mid)
         self.answers[mid] = str(reason) if getattr(reason, "is_failure", False) else None
 
     def _on_message(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from contracts.errors import ConfigError
 from contracts.files import locked
-from edge.deliver.damage import connect, damage_of, move_aside
+from edge.deliver.damage import connect, damage_of, is_damage, move_aside
 from edge.deliver.patience import AGAIN_S, PATIENCE_S, Patience
 from edge.deliver.rows import Bounds, Event, Loss, Message, Rank
 from edge.deliver.store import Store
@@ -56,6 +56,7 @@ class Outbox:
         self._gone: set[int] = set()
         """Places of events that were acknowledged, and are still in the file."""
         self._late, self._step = 0, _STEP
+        self._damage: str | None = None
         self._writing = Patience(path, "events are held in memory until it has passed", patience_s)
         self._reading = Patience(path, "nothing is sent until it has passed", patience_s)
         opening = Patience(path, "waiting for it", patience_s)
@@ -69,18 +70,28 @@ class Outbox:
 
     def _open(self) -> Store:
         if (damage := damage_of(self.path)) is not None:
-            moved = move_aside(self.path)
-            log.error("%s: %s; it is kept as %s, and a new outbox takes its place", self.path, damage, moved)
+            self._replace(damage)
         db = connect(self.path)
         try:
             store = Store(db, self._bounds)
-            if damage is not None:
-                store.note("damaged", damage)
+            if self._damage is not None:
+                store.note("damaged", self._damage)
+        except sqlite3.DatabaseError as error:
+            db.close()
+            if not is_damage(error):
+                raise
+            self._replace(str(error))  # in a part that was not looked at
+            return self._open()
         except BaseException:
             db.close()
             raise
         self._db = db
         return store
+
+    def _replace(self, damage: str) -> None:
+        self._damage = damage  # until it is noted, whatever comes between
+        moved = move_aside(self.path)
+        log.error("%s: %s; it is kept as %s, and a new outbox takes its place", self.path, damage, moved)
 
     def clock(self) -> float:
         """Seconds of which an agent ran, since long ago. It is not set, and does not go back."""
@@ -138,11 +149,16 @@ class Outbox:
             self._settle()
             self._lock.notify_all()
 
-    def set_aside(self, messages: Sequence[Message], why: Mapping[int, str]) -> None:
-        """Events that the broker will not have wait for a person, with the reason, and the rest goes on. Left in the
-        queue while the file cannot be written."""
+    def set_aside(self, messages: Sequence[Message], why: Mapping[int, str]) -> bool:
+        """Events that the broker will not have wait for a person, with the reason, and the rest goes on. False where
+        they are left in the queue, because the file cannot be written."""
         chosen = {message.seq: why[message.seq] for message in messages}
-        self._do(lambda: self._store.put_aside(chosen))
+
+        def put() -> bool:
+            self._store.put_aside(chosen)
+            return True
+
+        return self._do(put) or False
 
     def aside(self) -> list[Aside]:
         """What was set aside, the oldest first."""
@@ -195,6 +211,13 @@ class Outbox:
                 self._linger(self._reading)
             held = {event.topic for event in self._held if event.retain}
         return [(topic, payload) for topic, payload in found if topic.startswith(prefix) and topic not in held]
+
+    def standing(self) -> set[str]:
+        """All topics that are retained, or are to be."""
+        with self._lock:
+            while (found := self._read("SELECT topic FROM retained")) is None:
+                self._linger(self._reading)
+            return {topic for (topic,) in found} | {event.topic for event in self._held if event.retain}
 
     @property
     def depth(self) -> int:

@@ -1,6 +1,7 @@
 """A node's name belongs to one agent at a time. Who comes later finds the other out, and stops, naming it.
 
-An agent that has had its place for a minute keeps it, whatever a message says: only one that starts gives way.
+An agent that has had its place for a minute keeps it, whatever a message says: only one that starts gives way, or of
+two that have thrown each other off three times, as after a network that was apart, the one that began later.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from edge.deliver.trouble import Trouble
 
 log = logging.getLogger("edge.publisher")
 
-ECHO_S, ANSWER_S, AGAIN_S = 2.0, 3.0, 0.5
-"""How long our own question is waited for; how long an agent that was here before has to answer, and is asked again."""
+ECHO_S, ANSWER_S, OURS_S, AGAIN_S = 2.0, 3.0, 1.0, 0.5
+"""How long our own question is waited for; how long an agent that was here before has to answer; the same where it
+seems to have been ourselves; and how soon it is asked again."""
+THROWN_OFF = 3
 SETTLED_S = 60.0
 """Whose place was not contested for so long keeps it."""
 
@@ -53,7 +56,8 @@ class Place:
         self.claim = Claim(session=secrets.token_hex(16), host=host, pid=os.getpid(), since_ns=time.time_ns())
         self._told: str | None = None
         self._taken_at = float("inf")
-        self._other, self._answered_at = False, 0.0
+        self._other: Claim | None = None
+        self._answered_at, self._thrown_off = 0.0, 0
 
     def look(self, broker: Broker, version: Version, stopped: Callable[[], bool]) -> Trouble | None:
         """Before the first call under the node's name, by another name: is an agent there? Our own question must come
@@ -70,11 +74,11 @@ class Place:
         question = msgspec.json.encode(msgspec.structs.replace(self.claim, asks=True))
         line.subscribe([self.topic])
         line.publish(self.topic, question)
-        echoed = stood = False
+        echoed = stood = ours = False
         other: Claim | None = None
 
         def listen() -> bool:
-            nonlocal echoed, stood, other
+            nonlocal echoed, stood, ours, other
             while line.heard:
                 heard = line.heard.popleft()
                 if (claim := _claim(heard)) is None:
@@ -82,7 +86,8 @@ class Place:
                 if claim.session == self.claim.session:
                     echoed = True
                 elif heard.retained:
-                    stood = claim.session != self._before
+                    ours = claim.session == self._before
+                    stood = not ours
                 elif claim.asks and self._later(claim):
                     line.publish(self.topic, msgspec.json.encode(self.claim))  # it gives way
                 else:
@@ -90,7 +95,9 @@ class Place:
             return other is not None or stopped()
 
         line.wait(lambda: listen() or echoed, ECHO_S)
-        for _ in range(round(ANSWER_S / AGAIN_S) if stood else 0):
+        # a copy of a running agent's card has its last session for its own, too
+        patience_s = ANSWER_S if stood else OURS_S if ours else 0.0
+        for _ in range(round(patience_s / AGAIN_S)):
             if line.wait(listen, AGAIN_S):
                 break
             line.publish(self.topic, question)
@@ -122,21 +129,27 @@ class Place:
     def hear(self, line: Line, heard: Heard) -> None:
         """Somebody else speaks there: who asks is answered; anything else is said, once for each."""
         claim = _claim(heard)
-        if claim is None or claim.session in (self.claim.session, self._before):
+        if claim is None or claim.session == self.claim.session or (heard.retained and claim.session == self._before):
             return
-        self._other = self._other or not claim.asks
+        if not claim.asks:
+            self._other = claim
         if claim.asks:
             if time.monotonic() - self._answered_at > AGAIN_S / 2:  # whoever asks without end is not answered so
                 self._answered_at = time.monotonic()
                 line.publish(self.topic, msgspec.json.encode(self.claim), retain=True)
-        elif not heard.retained and claim.session != self._told:
+        elif claim.session != self._told:
             self._told = claim.session
             log.error("%s: %s; it speaks under our name", self.topic, _named(claim))
 
     def contested(self) -> bool:
-        """Whether somebody else took it as we did, at the same moment: both are to look again."""
-        other, self._other = self._other, False
-        return other and time.monotonic() - self._taken_at < SETTLED_S
+        """Whether to look again, after a connection was lost: somebody else took the place at the same moment, or has
+        thrown us off again and again, and was here before us."""
+        other, self._other = self._other, None
+        if other is None:
+            return False
+        self._thrown_off += 1
+        young = time.monotonic() - self._taken_at < SETTLED_S
+        return young or (self._thrown_off >= THROWN_OFF and not self._later(other))
 
     def _later(self, claim: Claim) -> bool:
         return (claim.since_ns, claim.session) > (self.claim.since_ns, self.claim.session)

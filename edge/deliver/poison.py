@@ -55,6 +55,14 @@ class Poison:
         if not given_up:
             return
         message, why = next(iter(given_up.values()))
+        done = self._outbox.set_aside(
+            [one for one, _ in given_up.values()], {seq: why for seq, (_, why) in given_up.items()}
+        )
+        if not done:  # the file is held: once more, later
+            self._again += [(time.monotonic() + PAUSE_S, one) for one, _ in given_up.values()]
+            return
+        for seq in given_up:
+            self._tries.pop(seq, None)
         self._unsaid += len(given_up)
         if time.monotonic() >= self._say_at:
             log.error(
@@ -62,7 +70,6 @@ class Poison:
                 self._unsaid, message.topic, why,
             )  # fmt: skip
             self._unsaid, self._say_at = 0, time.monotonic() + SAY_S
-        self._outbox.set_aside([one for one, _ in given_up.values()], {seq: why for seq, (_, why) in given_up.items()})
         self.passed(max(given_up))
 
     def passed(self, seq: int) -> None:
@@ -73,17 +80,17 @@ class Poison:
         if len(self._tries) > 10_000:  # of events that are gone
             self._tries.clear()
 
-    def lost(self, flight: Flight) -> None:
-        """The broker has hung up, and what was in the air goes again."""
+    def lost(self, flight: Flight, *, greeted: bool) -> None:
+        """The broker has hung up, and what was in the air goes again. greeted: it had taken what we say on connecting,
+        so that it was not that."""
         self._again.clear()
-        if not flight.flying or flight.progress or flight.silent_s > PROMPT_S:
+        if not greeted or not flight.flying or flight.progress or flight.silent_s > PROMPT_S:
             return
         if self.careful:
             message = next(iter(flight.flying.values()))
             seq = message.seq
             self._hang_ups[seq] = self._hang_ups.get(seq, 0) + 1
             if self._hang_ups[seq] >= HANG_UPS:
-                del self._hang_ups[seq]
                 self._set_aside({seq: (message, "the broker hangs up on it")})
             return
         self._losses += 1

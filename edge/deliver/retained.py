@@ -34,7 +34,10 @@ def retained(line: Line, topics: list[str]) -> dict[str, bytes]:
 
 def clear(line: Line, topics: list[str]) -> dict[str, str]:
     """Empty them; those that the broker will not have emptied, and why. Raises `BrokerError`."""
-    sent = {line.publish(topic, b"", retain=True): topic for topic in topics}
+    sent: dict[int, str] = {}
+    for topic in topics:
+        if line.wait(lambda: line.room > 0, 30):
+            sent[line.publish(topic, b"", retain=True)] = topic
     if not line.wait(lambda: sent.keys() <= line.answers.keys(), 30):
         raise BrokerError(line.url, line.lost or "acknowledges nothing", expected="an answer", remedy="try again")
     return {topic: why for mid, topic in sent.items() if (why := line.answers[mid]) is not None}

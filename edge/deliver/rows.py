@@ -58,11 +58,12 @@ class Message(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """Events of one source that were lost for one reason, not told yet. ranges: by their numbers; None if unknown."""
+    """Events of one source that were lost for one reason, not told yet. ranges: by their numbers; None if unknown.
+    rows: where that is noted, and up to which number."""
 
     source: str
     cause: Cause
     schema: str
     why: str | None
     ranges: list[tuple[int, int]] | None
-    rows: list[int]
+    rows: list[tuple[int, int | None]]

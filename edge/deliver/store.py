@@ -29,10 +29,13 @@ _FROM_ASIDE = (
     " SELECT source, id, topic, qos, retain, payload, since_ns, schema, bundle, number, ?, ? FROM aside ORDER BY seq"
 )
 _LEAST = "SELECT seq, source, number, schema, length(payload) FROM queue ORDER BY rank, seq LIMIT 1"
-_OLDEST_ASIDE = "SELECT seq, source, number, schema FROM aside ORDER BY seq LIMIT 1"
+# notices of gaps go first, and nobody is told of them: or each would push out what waits for a person
+_OLDEST_ASIDE = "SELECT seq, source, number, schema, topic FROM aside ORDER BY topic NOT LIKE '%/gap', seq LIMIT 1"
 _OLDEST = "SELECT seq, source, number, schema, length(payload) FROM queue ORDER BY seq LIMIT 1"
 _ROW = 300
 """Bytes that a row takes besides its payload, about."""
+_YOUNG_S = 86_400.0
+"""Of the outbox's own clock: so long a source that begins may have been in the file before this one."""
 ASIDE = 10_000
 """Events that are kept for a person."""
 _SPARE_PAGES = 64
@@ -56,10 +59,13 @@ class Store:
         (self.put_s,) = db.execute("SELECT ifnull(max(put_s), 0) FROM queue").fetchone()
         self._streams: dict[str, int] = dict(db.execute("SELECT source, last FROM streams"))
 
-    def insert(self, events: Iterable[Event], told: Iterable[int] = ()) -> None:
+    def insert(self, events: Iterable[Event], told: Iterable[tuple[int, int | None]] = ()) -> None:
         """Add those that are not there yet, each with its number. Past the bounds some go, and are kept in mind as
-        lost, to be told. told: rows of the losses that these events tell."""
+        lost, to be told. told: rows of the losses that these events tell, of which more may have been lost since."""
         with self._step() as step:
+            for row, last in told:
+                if not self._db.execute("DELETE FROM lost WHERE rowid = ? AND last IS ?", (row, last)).rowcount:
+                    self._db.execute("UPDATE lost SET first = ? WHERE rowid = ?", ((last or 0) + 1, row))
             for event in events:
                 number = step.last(event.source) + 1
                 payload = numbered(event.payload, number)
@@ -81,11 +87,11 @@ class Store:
                     kept = (event.topic, payload, event.bundle)
                     self._db.execute("INSERT OR REPLACE INTO retained VALUES (?, ?, ?)", kept)
                 self._trim(step, event.put_s)
-            self._db.executemany("DELETE FROM lost WHERE rowid = ?", [(row,) for row in told])
 
     def _begin(self, event: Event, step: _Step) -> None:
         """The first of a source, in a file that stands in for one that could not be read."""
-        if event.source not in step.streams and event.schema and self.fact("damaged") is not None:
+        young = event.put_s < _YOUNG_S  # a guest that is new a year later has lost nothing
+        if young and event.source not in step.streams and event.schema and self.fact("damaged") is not None:
             self._lose(event.source, "outbox_damaged", None, event.schema, self.fact("damaged"))
 
     def _trim(self, step: _Step, now_s: float) -> None:
@@ -123,7 +129,7 @@ class Store:
             loss = found.setdefault(key, Loss(source, cause, schema, why, None if first is None else [], []))
             if loss.ranges is not None:
                 loss.ranges.append((first, last))
-            loss.rows.append(row)
+            loss.rows.append((row, last))
         return list(found.values())
 
     def delete(self, places: Iterable[int]) -> None:
@@ -146,22 +152,24 @@ class Store:
                 source, number, schema, topic, size = row
                 self._db.execute(_TO_ASIDE, (reason, seq))
                 self._db.execute("DELETE FROM queue WHERE seq = ?", (seq,))
+                self._db.execute("DELETE FROM retained WHERE topic = ?", (topic,))  # or each start would say it again
                 step.remove(1, size)
                 if not topic.endswith(f"/{GAP.name}"):  # or that would be told, and refused, without end
                     self._lose(source, "refused", number, schema, reason)
             (count,) = self._db.execute("SELECT count(*) FROM aside").fetchone()
             for _ in range(count - ASIDE):
-                seq, source, number, schema = self._db.execute(_OLDEST_ASIDE).fetchone()
+                seq, source, number, schema, topic = self._db.execute(_OLDEST_ASIDE).fetchone()
                 self._db.execute("DELETE FROM aside WHERE seq = ?", (seq,))
-                self._lose(source, "outbox_full", number, schema)
+                if not topic.endswith(f"/{GAP.name}"):
+                    self._lose(source, "outbox_full", number, schema)
 
     def put_back(self) -> int:
         """All that was put aside goes to the end of the queue; how many they were."""
         with self._step() as step:
-            (size,) = self._db.execute("SELECT ifnull(sum(length(payload)), 0) FROM aside").fetchone()
             back = self._db.execute(_FROM_ASIDE, (self.put_s, Rank.KEPT)).rowcount
             self._db.execute("DELETE FROM aside")
-            step.add(back, size)
+            rows, size = self._db.execute("SELECT count(*), ifnull(sum(length(payload)), 0) FROM queue").fetchone()
+            step.rows, step.bytes = rows, size + _ROW * rows
         return back
 
     def drop_aside(self) -> int:

@@ -33,7 +33,7 @@ def status_topic(prefix: str) -> str:
 def announce(outbox: Outbox, node: str, guests: Iterable[str], prefix: str | None) -> None:
     """Put what is to stand there now into the outbox, and clear what stands there of others. Raises `StorageError`."""
     wanted = {} if prefix is None else {config_topic(node, guest, prefix): device(node, guest) for guest in guests}
-    for name, _ in outbox.retained():
+    for name in sorted(outbox.standing()):
         if not name.startswith("phasewatch/") and name not in wanted:
             outbox.clear(name)
     for name, said in wanted.items():

@@ -230,7 +230,7 @@ class Running:
         self._delivery.hang_up()
         try:
             self._deliver(outbox, config, broker)
-        except ConfigError:
+        except PhasewatchError:
             self._deliver(outbox, self._config, self._broker)
             raise
 

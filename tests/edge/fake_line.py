@@ -21,6 +21,7 @@ class FakeLine(Line):
         self._arrived, self._acknowledge = arrived, acknowledge
         self._unanswered: list[int] = []
         self._mid = 0
+        self._air: set[int] = set()
 
     def publish(self, topic: str, payload: bytes, **_: object) -> int:
         self._arrived(payload)

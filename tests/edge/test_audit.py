@@ -29,10 +29,11 @@ TOPIC, SOURCE = "phasewatch/n/g/confusion", "/phasewatch/n/g"
 BUNDLE = BundleRef(name="b", digest="b" * 64, runtime="none", key=None)
 
 
-def event(number: int, mark: int = 0, gap: GapData | None = None) -> bytes:
-    """A real event with a place; of another `mark`, another event."""
+def event(number: int, mark: int = 0, gap: GapData | None = None, at: int | None = None) -> bytes:
+    """A real event with a place, of a time that goes with it; of another `mark`, another event."""
     data = gap or ConfusionData(basis="running", bundle=BUNDLE, labels=["clean"], matrix=[[mark]])
-    return numbered(encode_event(make_event(data, node="n", guest="g", t_wall_ns=number, schema_hash=HASH)), number)
+    time_ns = number if at is None else at
+    return numbered(encode_event(make_event(data, node="n", guest="g", t_wall_ns=time_ns, schema_hash=HASH)), number)
 
 
 def heard(*numbers: int) -> tuple[Auditor, list[Finding]]:
@@ -121,11 +122,19 @@ def test_repeats_are_counted_and_another_event_under_the_same_number_is_a_clash(
 
 def test_a_source_that_counts_from_one_again_is_said_and_what_was_missing_stays_missing() -> None:
     auditor, _ = heard(1, 2, 4)
-    (anew,) = auditor.hear(TOPIC, event(1, mark=3), retained=False)
+    (anew,) = auditor.hear(TOPIC, event(1, mark=3, at=5), retained=False)
     assert anew.what == "anew"
-    list(auditor.hear(TOPIC, event(2, mark=3), retained=False))
+    list(auditor.hear(TOPIC, event(2, mark=3, at=6), retained=False))
     report = auditor.report()
     assert (report.missing, report.clashes, report.streams[SOURCE].anew) == (1, 0, 1)
+
+
+def test_what_was_set_aside_before_one_listened_and_is_sent_again_is_no_other_count() -> None:
+    auditor, _ = heard(100, 101, 102)
+    found = [one for number in (1, 2, 3) for one in auditor.hear(TOPIC, event(number), retained=False)]
+    list(auditor.hear(TOPIC, event(103), retained=False))
+    report = auditor.report()
+    assert (found, report.missing, report.whole, report.streams[SOURCE].anew) == ([], 0, True, 0)
 
 
 @pytest.mark.parametrize(
@@ -180,8 +189,9 @@ def test_the_command_tells_known_losses_from_unknown_ones_on_a_real_broker(tmp_p
     out, said = listening.communicate(timeout=30)
     report = json.loads(out)
     assert listening.returncode == 0, out
-    assert (report["whole"], report["events"], report["missing"]) == (True, 7, 0)
-    assert "told: /phasewatch/n/g: outbox_full: 1 to 4\n" in said
+    assert (report["whole"], report["missing"]) == (True, 0)
+    assert report["events"] >= 7  # six, and the notice, for which one more may have gone
+    assert "told: /phasewatch/n/g: outbox_full: 1 to " in said
 
 
 @pytest.mark.system
@@ -199,7 +209,7 @@ def test_the_command_ends_with_its_report_when_it_is_stopped_and_with_1_where_so
     said = [listening.stderr.readline() for _ in range(2)]
     assert said[0] == f"gap: {SOURCE}: 3 passed over\n"
     assert said[1].startswith("violation: phasewatch/n/g/window: ")
-    listening.send_signal(signal.SIGINT)
+    listening.send_signal(signal.SIGTERM)
     out, rest = listening.communicate(timeout=20)
     assert listening.returncode == 1
     assert (json.loads(out)["missing"], json.loads(out)["violations"]) == (1, 1)

@@ -37,7 +37,7 @@ def test_a_guest_is_forgotten_and_its_neighbours_are_not(
     tmp_path: Path, mosquitto: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gone = ["phasewatch/n/g/metrics", "phasewatch/n/g/profiles", config_topic("n", "g", "homeassistant")]
-    kept = ["phasewatch/n/availability", "phasewatch/n/g2/metrics", "phasewatch/n2/g/metrics", "phasewatch/n/session",
+    kept = ["phasewatch/n/availability", "phasewatch/n/g2/metrics", "phasewatch/n2/g/metrics",
             config_topic("n", "g2", "homeassistant")]  # fmt: skip
     retain(mosquitto, *gone, *kept)
     assert main(["forget", "n/g", "--broker", mosquitto, "--dry-run"]) == 0

@@ -258,6 +258,37 @@ def test_what_is_set_aside_is_told_once_bounded_and_its_own_notice_is_not_told_a
         gaps = outbox.pending(99)
         assert [one.topic for one in gaps] == ["phasewatch/n/g/gap"] * 2
         outbox.set_aside(gaps, {one.seq: "Not authorized" for one in gaps})
-        assert [loss.cause for loss in outbox.losses()] == ["outbox_full"]
+        assert outbox.losses() == []
+        assert {one.topic for one in outbox.aside()} == {"phasewatch/n/g/window"}  # no notice pushed one out
         assert outbox.drop_aside() == 5
-        assert {loss.cause for loss in outbox.losses()} == {"outbox_full", "dropped_by_hand"}
+        assert {loss.cause for loss in outbox.losses()} == {"dropped_by_hand"}
+
+
+def test_what_is_lost_while_a_loss_is_told_is_told_too(tmp_path: Path) -> None:
+    with opened(tmp_path / "o", Bounds(events=3)) as outbox:
+        for mark in range(5):
+            numbered_event(outbox, mark)
+        (loss,) = outbox.losses()
+        assert loss.ranges == [(1, 2)]
+        numbered_event(outbox, 5)  # meanwhile
+        outbox.tell(loss, told(loss, outbox.clock()))  # at the bound: one more goes
+        (rest,) = outbox.losses()
+        waits = sorted(number for _, number in waiting_numbers(outbox))
+        lost = [number for first, last in rest.ranges or [] for number in range(first, last + 1)]
+        assert sorted([1, 2, *lost, *waits]) == list(range(1, 8))
+
+
+def waiting_numbers(outbox: Outbox) -> list[tuple[str, int]]:
+    found = [json.loads(message.payload) for message in outbox.pending(10_000)]
+    return [(one["type"], int(one["sequence"])) for one in found]
+
+
+def test_a_file_that_is_torn_where_nobody_looked_is_kept_aside_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.deliver.damage._LOOKED_THROUGH", 0)
+    tear(tmp_path / "o")
+    with opened(tmp_path / "o") as outbox:
+        numbered_event(outbox, 1)
+        assert [loss.cause for loss in outbox.losses()] == ["outbox_damaged"]
+    assert list(tmp_path.glob("o.damaged-*"))

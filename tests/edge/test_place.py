@@ -161,3 +161,56 @@ def test_late_word_of_an_older_connection_is_corrected(tmp_path: Path, mosquitto
         drain.stop()
         other.close()
     subscriber.close()
+
+
+def test_a_copy_of_a_running_agents_card_is_noticed(tmp_path: Path, mosquitto: str) -> None:
+    with opened(tmp_path / "o") as outbox:
+        first = delivery(outbox, mosquitto)
+        until(lambda: first.state == "connected", 10, "first")
+        with opened(tmp_path / "copy") as copy:
+            copy.note("session", outbox.fact("session") or "")
+            second = delivery(copy, mosquitto)
+            until(lambda: second.fault is not None, 15, "second's refusal")
+            assert isinstance(second.fault, BusyError)
+            second.hang_up()
+        assert first.state == "connected"
+        first.hang_up()
+
+
+def test_of_two_that_a_network_kept_apart_the_later_gives_way(
+    tmp_path: Path, mosquitto: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge.deliver.place.SETTLED_S", 0.0)  # both have had their place for long
+    monkeypatch.setattr("edge.deliver.calls.LONGEST_S", 1.0)
+    with opened(tmp_path / "a") as one, opened(tmp_path / "b") as other:
+        first = delivery(one, mosquitto)
+        until(lambda: first.state == "connected", 10, "first")
+        second = Delivery(other, parse_broker(mosquitto), "n", lambda _: None)
+        second._drain._publisher._looked = True  # type: ignore[attr-defined] # it had looked, where nobody was
+        until(lambda: second.fault is not None, 40, "the later's end")
+        assert isinstance(second.fault, BusyError)
+        second.hang_up()
+        until(lambda: first.state == "connected", 10, "the earlier")
+        assert first.fault is None
+        first.hang_up()
+
+
+def test_certificates_that_are_gone_for_a_moment_end_nobody(tmp_path: Path) -> None:
+    from edge.deliver.publisher import MqttPublisher as Publisher
+    from tests.certificates import Authority
+
+    authority = Authority(tmp_path / "pki")
+    certificate, key = authority.issue("broker", "localhost")
+    with mosquitto_with(tmp_path, f"certfile {certificate}\nkeyfile {key}\n") as url:
+        broker = parse_broker(url.replace("mqtt://127.0.0.1", "mqtts://localhost"), ca_file=authority.certificate)
+        publisher = Publisher(broker, "n")
+        whole = authority.certificate.read_bytes()
+        authority.certificate.unlink()
+        with opened(tmp_path / "o") as outbox:
+            fill(outbox, 0, 3)
+            drain = Drain(outbox, publisher, lambda _: None)
+            until(lambda: "ca.pem" in publisher.problem, 10, "word of it")
+            authority.certificate.write_bytes(whole)
+            assert drain.wait_empty(20)
+            drain.stop()
+            assert drain.fault is None

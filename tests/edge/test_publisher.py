@@ -163,7 +163,9 @@ def test_retained_payloads_are_published_again_on_every_connect(tmp_path: Path, 
     publisher = MqttPublisher(parse_broker(mosquitto), "n", lambda: [Retained("phasewatch/n/g/metrics", b"card")])
     line = publisher.connect(threading.Event(), lambda: None)
     assert line is not None
-    line.turn(0.1)
+    while not publisher.greeted:
+        line.turn(0.1)
+        publisher.tend(line)
     late = Subscriber(mosquitto, tmp_path)
     late.wait_for(1, "/metrics")
     assert (True, "phasewatch/n/g/metrics", b"card") in late.heard()

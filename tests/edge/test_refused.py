@@ -18,8 +18,9 @@ from edge.audit.streams import Report
 from edge.deliver import drain as draining_room
 from edge.deliver import poison
 from edge.deliver.drain import Drain
+from edge.deliver.line import Line
 from edge.deliver.outbox import Outbox, opened
-from edge.deliver.publisher import MqttPublisher
+from edge.deliver.publisher import MqttPublisher, Retained
 from edge.session.delivery import Delivery
 from tests.brokers import Subscriber, local_broker, mosquitto_with
 from tests.edge.sending import put_windows
@@ -195,3 +196,57 @@ def test_a_password_that_is_wrong_is_said_as_such(tmp_path: Path, caplog: pytest
             )
         assert outbox.depth == 3
         assert caplog.text.count("connection lost") == 0
+
+
+def test_a_greeting_that_the_broker_will_not_have_costs_no_event(quick: None, tmp_path: Path) -> None:
+    def greet() -> list[Retained]:
+        return [Retained("phasewatch/n/g/metrics", b"x" * 9000), Retained("phasewatch/+/bad", b"x")]
+
+    with mosquitto_with(tmp_path, "max_packet_size 4000") as url, opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 10)
+        drain = Drain(outbox, MqttPublisher(parse_broker(url), "n", greet), lambda _: None)
+        assert drain.wait_empty(20)
+        drain.stop()
+        assert (drain.fault, outbox.aside()) == (None, [])
+
+
+def test_a_message_that_nobody_waits_for_leaves_no_answer_that_another_could_take(
+    tmp_path: Path, mosquitto: str
+) -> None:
+    one = Line(parse_broker(mosquitto), "one", 5)
+    assert one.call() is None
+    mid = one.publish("t", b"1")
+    assert one.wait(lambda: mid in one.answers, 10)
+    one._client._last_mid = mid - 1  # as after 65,535 more
+    assert one.publish("t", b"2") == mid
+    assert mid not in one.answers
+    one.close()
+
+
+def test_no_more_is_in_the_air_than_the_broker_takes_whatever_it_is(tmp_path: Path) -> None:
+    with mosquitto_with(tmp_path, "max_inflight_messages 5") as url, opened(tmp_path / "o") as outbox:
+        fill(outbox, 0, 200)
+        most = 0
+
+        class Watched(MqttPublisher):
+            def tend(self, line: Line) -> None:
+                nonlocal most
+                super().tend(line)
+                most = max(most, len(line._air))
+                assert line.window == 5
+
+        cards = [Retained(f"phasewatch/n/g{i}/metrics", b"card") for i in range(50)]
+        drain = Drain(outbox, Watched(parse_broker(url), "n", lambda: cards), lambda _: None)
+        assert drain.wait_empty(30)
+        drain.stop()
+        assert drain.fault is None
+        assert most <= 5 + 2  # and our place
+
+
+def test_a_spoiled_topic_is_set_aside_and_the_rest_goes_on(quick: None, tmp_path: Path, mosquitto: str) -> None:
+    with opened(tmp_path / "o") as outbox:
+        outbox.put(source="s", event_id="x", topic="phasewatch/n+g/window", qos=1, retain=False, payload=b"x")
+        fill(outbox, 0, 5)
+        with draining(outbox, mosquitto) as (_, drain):
+            assert drain.wait_empty(30)
+        assert [one.topic for one in outbox.aside()] == ["phasewatch/n+g/window"]

@@ -1,0 +1,12 @@
+"""The dashboard: a subscriber that keeps what it hears, and pages that show it.
+
+packing.py   one window in forty bytes
+history.py   what was received, in one SQLite file
+board.py     how every guest stands now
+intake.py    the thread from the broker to both
+drawing.py   timelines and sparklines, as SVG
+scenes.py    what each page shows, as plain data
+access.py    who may look
+server.py    the pages, and the stream that says when they are old
+alerts.py    a webhook
+"""

@@ -1,0 +1,336 @@
+"""What was received, in one SQLite file. Windows are packed, by guest, episode and end: a replay goes back in time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from contracts.errors import StorageError
+from contracts.events.envelope import Data, Event
+from contracts.events.payloads import EpisodeData, GapData, PerfData, WindowData
+from edge.dashboard.packing import Shown, pack, unpack
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS guests (
+    id INTEGER PRIMARY KEY, node TEXT NOT NULL, guest TEXT NOT NULL, UNIQUE (node, guest));
+CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS episodes (
+    id INTEGER PRIMARY KEY, guest INTEGER NOT NULL, name TEXT NOT NULL, said BLOB, heard_ns INTEGER NOT NULL,
+    UNIQUE (guest, name));
+CREATE TABLE IF NOT EXISTS windows (
+    guest INTEGER NOT NULL, episode INTEGER NOT NULL, end_ns INTEGER NOT NULL, packed BLOB NOT NULL,
+    PRIMARY KEY (guest, episode, end_ns)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS evidence (guest INTEGER, episode INTEGER, end_ns INTEGER, name TEXT NOT NULL,
+    PRIMARY KEY (guest, episode, end_ns)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS latest (
+    guest INTEGER, kind TEXT, bundle TEXT, payload BLOB NOT NULL, heard_ns INTEGER NOT NULL,
+    PRIMARY KEY (guest, kind, bundle)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS perfs (guest INTEGER, heard_ns INTEGER, payload BLOB NOT NULL,
+    PRIMARY KEY (guest, heard_ns)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gaps (guest INTEGER, heard_ns INTEGER, first INTEGER, last INTEGER, cause TEXT NOT NULL,
+    episode INTEGER, at_ns INTEGER);
+CREATE TABLE IF NOT EXISTS alarms (
+    id INTEGER PRIMARY KEY, guest INTEGER NOT NULL, episode INTEGER NOT NULL, start_ns INTEGER NOT NULL,
+    end_ns INTEGER NOT NULL, over INTEGER NOT NULL, heard_ns INTEGER NOT NULL, acknowledged_ns INTEGER, note TEXT);
+CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, state TEXT NOT NULL, heard_ns INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_OF_GUEST = ("windows", "evidence", "episodes", "latest", "perfs", "gaps", "alarms")
+DAY_NS = 86_400_000_000_000
+_LATEST = 200
+"""Scorecards of one guest and kind that are kept, at most: who invents bundles fills no disk."""
+
+
+class Episode(NamedTuple):
+    """said: its last `episode` event, or None where that was missed."""
+
+    id: int
+    name: str
+    said: EpisodeData | None
+    heard_ns: int
+
+
+class Alarm(NamedTuple):
+    """A rise of the alarm: from the first window's end that had it to the last's; over once a window had it no more."""
+
+    id: int
+    guest: int
+    episode: int
+    start_ns: int
+    end_ns: int
+    over: bool
+    heard_ns: int
+    acknowledged_ns: int | None
+    note: str | None
+
+
+class Gap(NamedTuple):
+    """Events that are missing. at_ns: the end of the last window before them."""
+
+    first: int
+    last: int
+    cause: str
+    episode: int | None
+    at_ns: int | None
+
+
+class History:
+    """One writer, many readers, in one process. What is written is committed by `commit`, once a second or so."""
+
+    def __init__(self, path: Path | None, keep_days: float = 7) -> None:
+        """path: None for memory alone. Raises `StorageError`."""
+        self._keep_ns = round(keep_days * DAY_NS)
+        self._lock = threading.RLock()
+        try:
+            self._db = sqlite3.connect(path.absolute() if path else ":memory:", check_same_thread=False, timeout=5)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_TABLES)
+        except sqlite3.Error as error:
+            raise StorageError(path, str(error), expected="a history", remedy="name another with --history") from None
+        self._names = dict(self._db.execute("SELECT name, id FROM names"))
+        self._guests: dict[tuple[str, str], int] = {
+            (node, guest): number for number, node, guest in self._db.execute("SELECT id, node, guest FROM guests")
+        }
+        self._episodes: dict[tuple[int, str], int] = {
+            (guest, name): number for number, guest, name in self._db.execute("SELECT id, guest, name FROM episodes")
+        }
+
+    def commit(self) -> None:
+        """To the disk."""
+        with self._lock:
+            self._db.commit()
+
+    def close(self) -> None:
+        """For good."""
+        with self._lock:
+            self._db.commit()
+            self._db.close()
+
+    def fact(self, name: str, otherwise: str) -> str:
+        """Something that outlives a restart."""
+        with self._lock:
+            self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, otherwise))
+            self._db.commit()
+            return str(self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
+
+    # what comes
+
+    def guest(self, node: str, guest: str) -> int:
+        """Its number."""
+        with self._lock:
+            if (number := self._guests.get((node, guest))) is None:
+                self._db.execute("INSERT INTO guests (node, guest) VALUES (?, ?)", (node, guest))
+                number = self._guests[node, guest] = self._last()
+            return number
+
+    def _last(self) -> int:
+        return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
+
+    def _number(self, name: str) -> int:
+        if (number := self._names.get(name)) is None:
+            self._db.execute("INSERT INTO names (name) VALUES (?)", (name[:200],))
+            number = self._names[name] = self._last()
+        return min(number, 65535)
+
+    def episode(self, guest: int, name: str, heard_ns: int) -> int:
+        """Its number."""
+        with self._lock:
+            if (number := self._episodes.get((guest, name))) is None:
+                self._db.execute(
+                    "INSERT INTO episodes (guest, name, heard_ns) VALUES (?, ?, ?)", (guest, name, heard_ns)
+                )
+                number = self._episodes[guest, name] = self._last()
+            return number
+
+    def add(self, guest: int, event: Event[Data], payload: bytes, heard_ns: int) -> None:
+        """An event. One that was kept already changes nothing."""
+        data = event.data
+        with self._lock:
+            if isinstance(data, WindowData):
+                self._add_window(guest, data, heard_ns)
+            elif isinstance(data, EpisodeData):
+                number = self.episode(guest, data.episode_id, heard_ns)
+                self._db.execute("UPDATE episodes SET said = ?, heard_ns = ? WHERE id = ?",
+                                 (msgspec.json.encode(data), heard_ns, number))  # fmt: skip
+                if data.state == "ended":
+                    self._db.execute("UPDATE alarms SET over = 1 WHERE guest = ? AND episode = ?", (guest, number))
+            elif isinstance(data, PerfData):
+                self._db.execute("INSERT OR REPLACE INTO perfs VALUES (?, ?, ?)", (guest, heard_ns, payload))
+            elif not isinstance(data, GapData):
+                kind = event.type.split(".")[1]
+                key = f"{data.bundle.name} {data.basis}"
+                self._db.execute("INSERT OR REPLACE INTO latest VALUES (?, ?, ?, ?, ?)",
+                                 (guest, kind, key, payload, heard_ns))  # fmt: skip
+                (count,) = self._db.execute("SELECT count(*) FROM latest WHERE guest = ? AND kind = ?",
+                                            (guest, kind)).fetchone()  # fmt: skip
+                if count > _LATEST:
+                    self._db.execute(
+                        "DELETE FROM latest WHERE (guest, kind, bundle) IN (SELECT guest, kind, bundle FROM latest"
+                        " WHERE guest = ? AND kind = ? ORDER BY heard_ns LIMIT 1)", (guest, kind),
+                    )  # fmt: skip
+
+    def _add_window(self, guest: int, data: WindowData, heard_ns: int) -> None:
+        episode = self.episode(guest, data.episode_id, heard_ns)
+        key = (guest, episode, data.end_wall_ns)
+        self._db.execute("INSERT OR IGNORE INTO windows VALUES (?, ?, ?, ?)", (*key, pack(data, self._number)))
+        if data.evidence is not None:
+            self._db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (*key, data.evidence[:200]))
+        found = self._db.execute("SELECT id FROM alarms WHERE guest = ? AND episode = ? AND over = 0",
+                                 (guest, episode)).fetchone()  # fmt: skip
+        if data.alarm and found is None:
+            self._db.execute(
+                "INSERT INTO alarms (guest, episode, start_ns, end_ns, over, heard_ns) VALUES (?, ?, ?, ?, 0, ?)",
+                (*key, data.end_wall_ns, heard_ns),
+            )
+        elif found is not None:
+            self._db.execute("UPDATE alarms SET end_ns = max(end_ns, ?), over = ? WHERE id = ?",
+                             (data.end_wall_ns, not data.alarm, found[0]))  # fmt: skip
+
+    def add_gap(self, guest: int, gap: Gap, heard_ns: int) -> None:
+        """Events that did not come."""
+        with self._lock:
+            self._db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)", (guest, heard_ns, *gap))
+
+    def set_node(self, node: str, state: str, heard_ns: int) -> None:
+        """Its availability."""
+        with self._lock:
+            self._db.execute("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", (node, state, heard_ns))
+
+    def acknowledge(self, alarm: int, note: str, now_ns: int) -> bool:
+        """Somebody has seen it; whether there is such an alarm."""
+        with self._lock:
+            done = self._db.execute("UPDATE alarms SET acknowledged_ns = ?, note = ? WHERE id = ?",
+                                    (now_ns, note[:1000], alarm)).rowcount  # fmt: skip
+            self._db.commit()
+            return bool(done)
+
+    def remove(self, guest: int) -> None:
+        """All of a guest."""
+        with self._lock:
+            for table in _OF_GUEST:
+                self._db.execute(f"DELETE FROM {table} WHERE guest = ?", (guest,))  # noqa: S608 - names of our own
+            self._db.execute("DELETE FROM guests WHERE id = ?", (guest,))
+            self._guests = {key: number for key, number in self._guests.items() if number != guest}
+            self._episodes = {key: number for key, number in self._episodes.items() if key[0] != guest}
+            self._db.commit()
+
+    def prune(self, now_ns: int) -> None:
+        """Forget episodes that ended long ago, by when they were heard of, and figures that are old."""
+        with self._lock:
+            before = now_ns - self._keep_ns
+            old = self._db.execute("SELECT id, guest, name FROM episodes WHERE heard_ns < ?", (before,)).fetchall()
+            for number, guest, name in old:
+                for table in ("windows", "evidence", "alarms"):
+                    self._db.execute(f"DELETE FROM {table} WHERE guest = ? AND episode = ?", (guest, number))  # noqa: S608 - the same
+                self._db.execute("DELETE FROM episodes WHERE id = ?", (number,))
+                self._episodes.pop((guest, name), None)
+            for table in ("perfs", "gaps"):
+                self._db.execute(f"DELETE FROM {table} WHERE heard_ns < ?", (before,))  # noqa: S608 - the same
+            self._db.commit()
+
+    # what is asked for
+
+    def guests(self) -> dict[tuple[str, str], int]:
+        """All, by node and name."""
+        with self._lock:
+            return dict(self._guests)
+
+    def nodes(self) -> dict[str, tuple[str, int]]:
+        """Availability of each node, and when it was heard."""
+        with self._lock:
+            return {
+                node: (state, at) for node, state, at in self._db.execute("SELECT node, state, heard_ns FROM nodes")
+            }
+
+    def episodes(self, guest: int, limit: int = 200) -> list[Episode]:
+        """The last heard first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, name, said, heard_ns FROM episodes WHERE guest = ? ORDER BY heard_ns DESC, id DESC LIMIT ?",
+                (guest, limit),
+            ).fetchall()
+        return [Episode(number, name, _said(said), at) for number, name, said, at in rows]
+
+    def windows(self, guest: int, episode: int, first_ns: int = 0, last_ns: int = 1 << 62) -> Iterator[Shown]:
+        """In order of time, both ends included."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT end_ns, packed FROM windows WHERE guest = ? AND episode = ? AND end_ns BETWEEN ? AND ?"
+                " ORDER BY end_ns", (guest, episode, first_ns, last_ns),
+            ).fetchall()  # fmt: skip
+        return (unpack(*row) for row in rows)
+
+    def last_windows(self, guest: int, episode: int, count: int) -> list[Shown]:
+        """The last ones, in order of time."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT end_ns, packed FROM windows WHERE guest = ? AND episode = ? ORDER BY end_ns DESC LIMIT ?",
+                (guest, episode, count),
+            ).fetchall()
+        return [unpack(*row) for row in reversed(rows)]
+
+    def name(self, number: int) -> str:
+        """Of a channel."""
+        with self._lock:
+            found = self._db.execute("SELECT name FROM names WHERE id = ?", (number,)).fetchone()
+        return "?" if found is None else str(found[0])
+
+    def evidence(self, guest: int, episode: int, end_ns: int) -> str | None:
+        """The recording that keeps the rows around a window's alarm."""
+        with self._lock:
+            found = self._db.execute(
+                "SELECT name FROM evidence WHERE guest = ? AND episode = ? AND end_ns <= ?"
+                " ORDER BY end_ns DESC LIMIT 1",
+                (guest, episode, end_ns),
+            ).fetchone()
+        return None if found is None else str(found[0])
+
+    def alarms(self, guest: int | None = None, episode: int | None = None, limit: int = 100) -> list[Alarm]:
+        """The last heard first."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT id, guest, episode, start_ns, end_ns, over, heard_ns, acknowledged_ns, note FROM alarms"
+                " WHERE (? IS NULL OR guest = ?) AND (? IS NULL OR episode = ?)"
+                " ORDER BY heard_ns DESC, id DESC LIMIT ?",
+                (guest, guest, episode, episode, limit),
+            ).fetchall()
+        return [Alarm._make((*row[:5], bool(row[5]), *row[6:])) for row in rows]
+
+    def gaps(self, guest: int, episode: int) -> list[Gap]:
+        """Within an episode."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT first, last, cause, episode, at_ns FROM gaps WHERE guest = ? AND episode = ?", (guest, episode)
+            ).fetchall()
+        return [Gap(*row) for row in rows]
+
+    def latest(self, kind: str) -> list[tuple[int, bytes]]:
+        """The last of each guest and bundle, of `metrics`, `confusion` or `profiles`; the newest first."""
+        with self._lock:
+            return list(
+                self._db.execute("SELECT guest, payload FROM latest WHERE kind = ? ORDER BY heard_ns DESC", (kind,))
+            )
+
+    def perfs(self, guest: int, limit: int = 120) -> list[tuple[int, bytes]]:
+        """When, and what; in order of time."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT heard_ns, payload FROM perfs WHERE guest = ? ORDER BY heard_ns DESC LIMIT ?", (guest, limit)
+            ).fetchall()
+        return rows[::-1]
+
+
+def _said(said: bytes | None) -> EpisodeData | None:
+    return None if said is None else msgspec.json.decode(said, type=EpisodeData)
+
+
+def now_ns() -> int:
+    """Unix time."""
+    return time.time_ns()
