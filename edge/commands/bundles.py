@@ -1,50 +1,11 @@
-"""`edge install`, `rollback`, `promote`, `dismiss`, `status` and `self-test`: which bundle runs on this machine."""
+"""`edge install`, `rollback`, `promote`, `dismiss`, `status` and `self-test`: their options."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-import time
-from functools import partial
 from pathlib import Path
 
-import msgspec
-
-from contracts.errors import BundleError, MissingError, PhasewatchError
-from contracts.shell.cli import print_json
-from contracts.text import printable
-from edge.commands.options import Commands, accepted, add_site, site_of, state_of
-from edge.deploy.deployment import Deployment, Installed, read_deployment
-from edge.deploy.first_try import tried_apart
-from edge.deploy.site import Site
-from edge.deploy.verbs import dismiss, install, promote, rollback
-from edge.model.opened import Active, activate
-from edge.session.status import Status as Running
-from edge.session.status import read_status
-
-
-class Standing(msgspec.Struct, kw_only=True):
-    """One installed bundle. runtime: what would run it here; key: who vouches for it; fault: why it cannot run."""
-
-    name: str
-    digest: str
-    proven: bool
-    starts: int
-    runtime: str | None
-    key: str | None
-    fault: str | None
-
-
-class Status(msgspec.Struct, kw_only=True):
-    """What `edge status --json` prints."""
-
-    state: str
-    schema_hash: str
-    current: Standing | None
-    previous: Standing | None
-    shadow: Standing | None
-    returned: dict[str, str | None] | None
-    running: Running | None
+from edge.commands.options import Commands, add_site
 
 
 def add(commands: Commands) -> None:
@@ -72,7 +33,7 @@ def add(commands: Commands) -> None:
         example="edge rollback",
     )
     add_site(parser)
-    parser.set_defaults(work=lambda options: _switched(*rollback(site_of(options), tried_apart)))
+    parser.set_defaults(work=_rollback)
 
     parser = commands.add_parser(
         "promote",
@@ -82,7 +43,7 @@ def add(commands: Commands) -> None:
         example="edge promote",
     )
     add_site(parser)
-    parser.set_defaults(work=lambda options: _switched(*promote(site_of(options), tried_apart)))
+    parser.set_defaults(work=_promote)
 
     parser = commands.add_parser(
         "dismiss",
@@ -119,125 +80,36 @@ def add(commands: Commands) -> None:
 
 
 def _install(options: argparse.Namespace) -> int:
-    began = time.monotonic()
-    site = site_of(options)
-    active, state = install(
-        site, options.bundle, allow_unsigned=options.allow_unsigned, shadow=options.shadow, first=tried_apart
-    )
-    took = f"{time.monotonic() - began:.2f} s"
-    if options.shadow:
-        _say(f"{active.ref.name} rides along through {active.runtime.name}, verified and self-tested in {took}")
-        return 0
-    status = _switched(active, state)
-    _say(f"verified and self-tested in {took}")
-    return status
+    from edge.commands.installed import install_bundle
+
+    return install_bundle(options)
 
 
-def _switched(active: Active, state: Deployment) -> int:
-    before = f"; before: {state.previous.name}" if state.previous else ""
-    _say(f"{active.ref.name} is the current bundle, through {active.runtime.name}{before}")
-    return 0
+def _rollback(options: argparse.Namespace) -> int:
+    from edge.commands.installed import roll_back
+
+    return roll_back(options)
+
+
+def _promote(options: argparse.Namespace) -> int:
+    from edge.commands.installed import promote_shadow
+
+    return promote_shadow(options)
 
 
 def _dismiss(options: argparse.Namespace) -> int:
-    dismiss(state_of(options))
-    _say("no bundle rides along")
-    return 0
+    from edge.commands.installed import dismiss_shadow
 
-
-def _self_test(options: argparse.Namespace) -> int:
-    if options.bundle is not None:
-        where, (schema, trust) = str(options.bundle), accepted(options)
-        opened = partial(activate, options.bundle, schema, trust, allow_unsigned=options.allow_unsigned)
-    else:
-        site = site_of(options)
-        current = read_deployment(site.folder).current
-        if current is None:
-            raise MissingError(
-                site.folder, "no bundle is installed", expected="one", remedy="name a file, or install one first"
-            )
-        where, opened = f"bundle {current.name}", partial(site.active, current)
-    tried_apart(where, opened)
-    active = opened()
-    manifest = active.bundle.manifest
-    _say(f"{manifest.name}: golden vectors come out within {manifest.tolerance:g} in {active.runtime.name}")
-    return 0
+    return dismiss_shadow(options)
 
 
 def _status(options: argparse.Namespace) -> int:
-    site = site_of(options)
-    state = read_deployment(site.folder)
-    running = read_status(site.folder)
-    roles = {"current": state.current, "previous": state.previous, "shadow": state.shadow}
-    installed = {role: one for role, one in roles.items() if one is not None}
-    # every fork comes before the first is opened here: a runtime may start threads
-    faults = {role: _ends_a_process(site, one) for role, one in installed.items()}
-    standings = {role: _standing(site, one, faults[role]) for role, one in installed.items()}
-    found = Status(
-        state=printable(str(site.folder)),
-        schema_hash=site.schema.hash,
-        current=standings.get("current"),
-        previous=standings.get("previous"),
-        shadow=standings.get("shadow"),
-        returned=None if state.returned is None else msgspec.structs.asdict(state.returned),
-        running=running,
-    )
-    if options.json:
-        print_json(found)
-    else:
-        for role in roles:
-            print(f"{role:<10}{_in_words(standings.get(role))}")
-        if found.returned is not None:
-            print(f"returned  from {found.returned['left']}: {found.returned['why']}")
-        if running is not None:
-            print(f"running   {printable(running.sentence)}")
-        for guest in () if running is None else running.guests:
-            print(f"drift     {guest.id}: {_far(guest.drifted)}")
-    return int(any(one.fault is not None for one in standings.values()))
+    from edge.commands.installed import status
+
+    return status(options)
 
 
-def _far(drifted: dict[str, float] | None) -> str:
-    if drifted is None:
-        return "not enough windows yet, or a bundle that says nothing of its training side"
-    far = ", ".join(f"{channel} {index:.2f}" for channel, index in drifted.items())
-    return f"far from the training side: {far}" if far else "no channel is far from the training side"
+def _self_test(options: argparse.Namespace) -> int:
+    from edge.commands.installed import self_test
 
-
-def _ends_a_process(site: Site, installed: Installed) -> str | None:
-    """Why it must not be opened here."""
-    try:
-        tried_apart(f"bundle {installed.name}", partial(site.active, installed))
-    except BundleError as error:
-        return str(error)
-    return None
-
-
-def _standing(site: Site, installed: Installed, fault: str | None) -> Standing:
-    active = None
-    if fault is None:
-        try:
-            active = site.active(installed)
-        except PhasewatchError as error:
-            fault = str(error)
-    return Standing(
-        name=installed.name,
-        digest=installed.digest,
-        proven=installed.proven,
-        starts=installed.starts,
-        runtime=active.runtime.name if active else None,
-        key=active.ref.key if active else None,
-        fault=fault,
-    )
-
-
-def _in_words(one: Standing | None) -> str:
-    if one is None:
-        return "none"
-    if one.fault is not None:
-        return f"{one.name}  CANNOT RUN: {one.fault}"
-    trial = "proven" if one.proven else f"on trial, {one.starts} start{'' if one.starts == 1 else 's'}"
-    return f"{one.name}  through {one.runtime}, {f'signed by {one.key}' if one.key else 'UNSIGNED'}, {trial}"
-
-
-def _say(line: str) -> None:
-    print(f"edge: {line}", file=sys.stderr, flush=True)
+    return self_test(options)

@@ -6,15 +6,17 @@ import argparse
 import platform
 import re
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from contracts.bundle.keys import TrustedKeys, load_trusted_keys
 from contracts.features.channels import read_channels
 from contracts.features.schema import FeatureSchema, feature_schema
 from contracts.shell.broker import VERSIONS, Broker, parse_broker
 from contracts.shell.cli import Parser
 from contracts.shell.paths import default_trust, shown, state_folder, trust_folder
-from edge.deploy.site import Site
+
+if TYPE_CHECKING:
+    from contracts.bundle.keys import TrustedKeys
+    from edge.deploy.site import Site
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -76,6 +78,8 @@ def state_of(options: argparse.Namespace) -> Path:
 
 def accepted(options: argparse.Namespace) -> tuple[FeatureSchema, TrustedKeys | None]:
     """The feature schema, and who is trusted. Raises `MissingError`, `ConfigError` for what does not read."""
+    from contracts.bundle.keys import load_trusted_keys
+
     schema = feature_schema(read_channels(options.channels) if options.channels else None)
     folder = _trusted(options)
     return schema, None if folder is None else load_trusted_keys(folder)
@@ -83,6 +87,8 @@ def accepted(options: argparse.Namespace) -> tuple[FeatureSchema, TrustedKeys | 
 
 def site_of(options: argparse.Namespace) -> Site:
     """A trust folder that does not read is said before anything is done. Raises as `accepted` does."""
+    from edge.deploy.site import Site
+
     folder = state_of(options)
     schema, _ = accepted(options)
     return Site(folder=folder, schema=schema, trust_folder=_trusted(options))

@@ -10,8 +10,6 @@ import time
 from collections import OrderedDict
 from pathlib import Path
 
-from cryptography.exceptions import InvalidKey
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from itsdangerous import BadSignature, TimestampSigner
 
 from contracts.errors import ConfigError
@@ -27,6 +25,8 @@ _HASH = re.compile(r"scrypt (\d{1,8}) (\d{1,2}) (\d{1,2}) ([0-9a-f]{32}) ([0-9a-
 
 def write_password(path: Path, password: str) -> None:
     """Its hash alone (scrypt, RFC 7914), for its owner alone. Raises `StorageError`."""
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
     salt = os.urandom(16)
     key = Scrypt(salt=salt, length=32, n=_N, r=_R, p=_P).derive(password.encode())
     write_file(path, f"scrypt {_N} {_R} {_P} {salt.hex()} {key.hex()}\n".encode(), mode=0o600)
@@ -46,6 +46,10 @@ class Password:
 
     def fits(self, said: str) -> bool:
         """Whether it is the one. It takes a tenth of a second, on purpose."""
+        # imported here: most dashboards ask for none, and it takes five megabytes
+        from cryptography.exceptions import InvalidKey
+        from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
         try:
             Scrypt(salt=self._salt, length=32, n=self._n, r=self._r, p=self._p).verify(said.encode(), self._key)
         except InvalidKey:

@@ -15,6 +15,7 @@ from contracts.events.envelope import rfc3339
 from contracts.events.payloads import WindowData
 from contracts.files import locked
 from contracts.shell.broker import Broker
+from contracts.shell.memory import be_frugal
 from edge.dashboard.access import Door, Password
 from edge.dashboard.alerts import Webhook
 from edge.dashboard.board import Board, Standing
@@ -42,6 +43,7 @@ class Options:
 
 def serve(options: Options) -> None:
     """Until SIGTERM or SIGINT. Raises `ConfigError`, `BusyError`, `StorageError`."""
+    be_frugal()
     with contextlib.ExitStack() as stack:
         password = None if options.login is None else Password(options.login)
         webhook = None if options.webhook is None else Webhook(options.webhook)
@@ -74,6 +76,7 @@ def serve(options: Options) -> None:
         config = uvicorn.Config(
             application(site), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             ssl_certfile=options.certificate, ssl_keyfile=options.key, timeout_graceful_shutdown=1, lifespan="off",
+            ws="none", loop="asyncio", http="h11",
         )  # fmt: skip
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn says it again, once all is closed
             uvicorn.Server(config).run(sockets=[listener])

@@ -18,6 +18,7 @@ from types import FrameType
 from contracts.errors import BusyError, ConfigError, PhasewatchError, StorageError
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.shell.broker import Broker, parse_broker
+from contracts.shell.memory import be_frugal, give_back
 from contracts.shell.paths import outbox_path, state_folder
 from edge.collectors.base import now
 from edge.collectors.netflow import NetflowCollector
@@ -36,7 +37,6 @@ from edge.session.boots import Boots
 from edge.session.delivery import Delivery
 from edge.session.guests import Guests, Shared
 from edge.session.homeassistant import announce, status_topic
-from edge.session.memory import be_frugal, give_back
 from edge.session.scraped import Scraped
 from edge.session.status import EVERY_S, remove_status, status_of, write_status
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +41,9 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: P
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "\x1b" not in done.stdout
+    with contextlib.closing(sqlite3.connect(folder / "dashboard.sqlite")) as history:  # and the pages filled
+        assert history.execute("SELECT count(*) FROM windows").fetchone()[0] > 50
+        assert {kind for (kind,) in history.execute("SELECT kind FROM latest")} == {"metrics", "confusion", "profiles"}
     for words in (
         r"metrics   scorecard \(by the trainer\): macro F1 [01]\.\d{3} \[[01]\.\d{3}, [01]\.\d{3}\]",
         r"confusion scorecard \(by the trainer\): truth down, decided across",
@@ -48,6 +53,7 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: P
         r"perf      extraction \d+\.\d\d ms, inference \d+\.\d\d ms",
         r"the agent was (stopped -> )?online -> stopped",
         r"  \d+ repeated under their id",
+        r"  on pages too: http:\S+:\d+/",
         r"bundles, best first: \S+/index\.json",
     ):
         assert re.search(words, done.stdout), words

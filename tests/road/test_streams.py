@@ -107,6 +107,7 @@ def test_every_edge_command_works_on_a_terminal_that_is_not_utf8(
         (1, ["doctor", "--config", place + b"/none"]),
         (2, ["audit", "--broker", NOWHERE, "--password-file", place + b"/none"]),
         (2, ["forget", "n/g", "--broker", NOWHERE, "--password-file", place + b"/none"]),
+        (2, ["dashboard", "--broker", NOWHERE, "--login-file", place + b"/none"]),
     ]
     assert {str(words[0]) for _, words in steps} == every_command("edge")
     for wanted, words in steps:

@@ -26,6 +26,7 @@ from contracts.events.envelope import EVENT_KINDS, decode_event
 from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.cli import Parser, run
 from contracts.telemetry.episode import find_episodes, read_manifest
+from trainer.demo.dashboard import dashboard, leave_open
 from trainer.demo.embedded_broker import local_broker
 from trainer.demo.listener import Listener
 from trainer.demo.screen import Screen
@@ -93,22 +94,26 @@ def _main(arguments: Sequence[str]) -> int:
 
     _heading(console, f"2. Replay {len(episodes)} recordings of held-out {index.held_out[0]}, as a subscriber sees it")
     with _broker(options.broker, options.mosquitto, out) as broker:
-        listener = Listener(broker, NODE)
-        screen = Screen(console)
-        command = ["edge.cli", "replay", *map(str, episodes), "--bundle", str(out / best.bundle)]
-        command += ["--broker", options.broker or broker.url, "--node", NODE, "--trust", str(key.parent)]
+        where = ["--broker", options.broker or broker.url]
         if options.broker is None and options.mosquitto is None:
-            command += ["--mqtt-version", "3.1.1"]  # all that amqtt speaks; it would be found out, in four seconds
-        command += ["--speed", options.speed, "--outbox", str(out / "outbox.sqlite")]
-        with subprocess.Popen([sys.executable, "-m", *command]) as agent:
-            try:
-                while agent.poll() is None:
-                    _show(screen, listener, 0.2)
-                _show(screen, listener, 1.0)
-            finally:
-                agent.terminate()  # does nothing to one that has ended
-                listener.close()
-    return _summary(console, screen, out, agent.returncode)
+            where += ["--mqtt-version", "3.1.1"]  # all that amqtt speaks; it would be found out, in four seconds
+        with dashboard(where, out, console) as address:
+            listener = Listener(broker, NODE)
+            screen = Screen(console)
+            command = ["edge.cli", "replay", *map(str, episodes), "--bundle", str(out / best.bundle)]
+            command += [*where, "--node", NODE, "--trust", str(key.parent)]
+            command += ["--speed", options.speed, "--outbox", str(out / "outbox.sqlite")]
+            with subprocess.Popen([sys.executable, "-m", *command]) as agent:
+                try:
+                    while agent.poll() is None:
+                        _show(screen, listener, 0.2)
+                    _show(screen, listener, 1.0)
+                finally:
+                    agent.terminate()  # does nothing to one that has ended
+                    listener.close()
+            status = _summary(console, screen, out, agent.returncode)
+            leave_open(address, console)
+    return status
 
 
 def _speed(text: str) -> str:
