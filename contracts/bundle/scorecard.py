@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.events.payloads import Interval, Paired, ProfileScore
+from contracts.events.payloads import AlarmScore, Interval, Paired, ProfileScore
 from contracts.types import Share, Whole
 
 
@@ -38,6 +38,8 @@ class Scorecard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     calibration_error: Share
     """Expected calibration error on the same windows, after the manifest's temperature."""
     paired: Paired | None
+    alarms: AlarmScore | None = None
+    """None where the classes speak of no infection, and in older bundles."""
 
 
 class Bins(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

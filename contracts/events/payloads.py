@@ -130,6 +130,17 @@ class ShadowScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     disagreement: Interval
 
 
+class AlarmScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's alarm over whole held-out episodes. onsets: episodes with an infection; missed: those without an
+    alarm after it; median_delay_s: from the onset; clean_hours: in how many the false alarms were counted."""
+
+    onsets: Whole
+    missed: Whole
+    median_delay_s: Interval | None
+    clean_hours: float
+    false_alarms_per_day: Interval | None
+
+
 class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How good the model is: macro F1 over the classes that have truth. untested_classes: those without, of which no
     score says anything; undecided: windows for which the model gave no numbers, and which are in no score."""
@@ -146,6 +157,8 @@ class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     untested_classes: list[Phase] = []
     undecided: Whole = 0
     shadow: ShadowScore | None = None
+    alarms: AlarmScore | None = None
+    """Of a scorecard; null where its classes speak of no infection, or the bundle is an older one."""
 
 
 class ConfusionData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):

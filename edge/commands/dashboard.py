@@ -76,7 +76,7 @@ def _dashboard(options: argparse.Namespace) -> int:
     run.serve(
         run.Options(
             broker=broker_of(options), host=host, port=port, history=history, keep_days=options.keep_days,
-            hosts=[*_LOOPBACK, host, hostname(), *options.host], login=options.login_file,
+            hosts=[one.lower() for one in (*_LOOPBACK, host, hostname(), *options.host)], login=options.login_file,
             certificate=options.tls_certificate, key=options.tls_key, behind_proxy=options.behind_proxy,
             webhook=options.webhook_file,
         )

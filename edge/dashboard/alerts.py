@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-import urllib.error
 import urllib.request
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -64,7 +63,7 @@ class Webhook:
             try:
                 with urllib.request.urlopen(request, timeout=PATIENCE_S):  # noqa: S310 - the same
                     return
-            except (OSError, urllib.error.URLError, ValueError) as error:
+            except Exception as error:  # whatever answers there, the next alarm is posted
                 why = str(error)
             if self._stop.wait(PAUSE_S * 2**attempt):
                 return

@@ -41,6 +41,7 @@ class Standing:
     observed: float | None = None
     missing: int = 0
     heard_ns: int = 0
+    window_heard_ns: int = 0
     recent: deque[tuple[int, Phase | None, bool]] = field(default_factory=lambda: deque(maxlen=HOUR))
 
     def begin(self, episode: int, name: str) -> None:
@@ -50,8 +51,13 @@ class Standing:
         self.alarm = False
         self.recent.clear()
 
-    def take(self, end_ns: int, decided: Phase | None, alarm: bool, most: float, least: float | None) -> None:
-        """A window; an older one that came late changes nothing."""
+    def take(
+        self, end_ns: int, decided: Phase | None, alarm: bool, most: float, least: float | None, *, anew: bool = False
+    ) -> None:
+        """A window; an older one that came late changes nothing. anew: the clock was set, and this is the present."""
+        if anew and self.last_ns is not None and end_ns <= self.last_ns:
+            self.recent.clear()
+            self.last_ns = self.since_ns = None
         if self.last_ns is not None and end_ns <= self.last_ns:
             return
         if self.since_ns is None or decided != self.phase:
@@ -69,7 +75,7 @@ class Standing:
             return "stopped"
         if self.last_ns is None:
             return "waiting"
-        if self.mode == "live" and now_ns - self.heard_ns > STALE_NS:
+        if self.mode == "live" and now_ns - self.window_heard_ns > STALE_NS:
             return "stale"
         return self.mode
 
@@ -86,23 +92,35 @@ class Board:
         for (node, guest), number in history.guests().items():
             self.guests[node, guest] = _remembered(history, Standing(number, node, guest))
 
+    def number(self, history: History) -> None:
+        """By the numbers that the history has now. Hold the lock."""
+        known = history.guests()
+        self.guests = {key: one for key, one in self.guests.items() if key in known}
+        for key, one in self.guests.items():
+            one.number = known[key]
+
     def standing(self, node: str, guest: str, number: int) -> Standing:
         """Of a guest, which may be new. Hold the lock."""
-        return self.guests.setdefault((node, guest), Standing(number, node, guest))
+        one = self.guests.setdefault((node, guest), Standing(number, node, guest))
+        one.number = number
+        return one
 
     def window(self, one: Standing, episode: int, data: WindowData, heard_ns: int) -> None:
         """Hold the lock."""
         if one.episode != episode:
             one.begin(episode, data.episode_id)
-        one.heard_ns = heard_ns
-        observed = min(data.observed.values(), default=None)
-        one.take(data.end_wall_ns, data.decided, data.alarm, max(data.probabilities.values(), default=0.0), observed)
+        one.heard_ns = one.window_heard_ns = heard_ns
+        observed, most = min(data.observed.values(), default=None), max(data.probabilities.values(), default=0.0)
+        one.take(data.end_wall_ns, data.decided, data.alarm, most, observed, anew=data.clock_set is not None)
 
     def episode(self, one: Standing, episode: int, data: EpisodeData, heard_ns: int) -> None:
         """Hold the lock."""
-        if one.episode != episode:
+        if data.state == "ended" and one.episode not in (None, episode):
+            return  # of one that is over already
+        if one.episode != episode or data.state == "started":
             one.begin(episode, data.episode_id)
         one.mode, one.ended, one.heard_ns = data.mode, data.state == "ended", heard_ns
+        one.window_heard_ns = heard_ns
 
 
 def _remembered(history: History, one: Standing) -> Standing:
@@ -112,7 +130,11 @@ def _remembered(history: History, one: Standing) -> Standing:
         for shown in windows:
             observed = min((share for share in shown.observed if share is not None), default=None)
             one.take(shown.end_ns, shown.decided, shown.alarm, max(shown.probabilities), observed)
-        one.heard_ns = episode.heard_ns
+        one.heard_ns = one.window_heard_ns = episode.heard_ns
+        one.missing = history.missing(one.number)
+        for alarm in history.alarms(one.number, episode.id):
+            if not alarm.over:
+                one.alarm_since_ns = alarm.start_ns
         if episode.said is not None:
             one.mode, one.ended = episode.said.mode, episode.said.state == "ended"
     return one

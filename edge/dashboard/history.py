@@ -43,6 +43,9 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WI
 """
 _OF_GUEST = ("windows", "evidence", "episodes", "latest", "perfs", "gaps", "alarms")
 DAY_NS = 86_400_000_000_000
+_NAMES, _EPISODES, _GAPS = 5000, 2000, 500
+"""Channels in all, episodes and gaps of one guest, at most: who invents them fills no disk."""
+_SECONDS_30 = 30_000_000_000
 _LATEST = 200
 """Scorecards of one guest and kind that are kept, at most: who invents bundles fills no disk."""
 
@@ -88,12 +91,19 @@ class History:
         self._keep_ns = round(keep_days * DAY_NS)
         self._lock = threading.RLock()
         try:
+            if path is not None and not path.exists():
+                path.touch(mode=0o600)  # it is nobody else's, as the pages are not
             self._db = sqlite3.connect(path.absolute() if path else ":memory:", check_same_thread=False, timeout=5)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.executescript(_TABLES)
         except sqlite3.Error as error:
             raise StorageError(path, str(error), expected="a history", remedy="name another with --history") from None
+        self._read()
+
+    def _read(self) -> None:
+        self._heard: dict[int, int] = {}
+        """When the last window of an episode was heard, as far as the file has it."""
         self._names = dict(self._db.execute("SELECT name, id FROM names"))
         self._guests: dict[tuple[str, str], int] = {
             (node, guest): number for number, node, guest in self._db.execute("SELECT id, node, guest FROM guests")
@@ -101,6 +111,12 @@ class History:
         self._episodes: dict[tuple[int, str], int] = {
             (guest, name): number for number, guest, name in self._db.execute("SELECT id, guest, name FROM episodes")
         }
+
+    def forget_uncommitted(self) -> None:
+        """What could not be written is given up, and what is remembered follows the file."""
+        with self._lock:
+            self._db.rollback()
+            self._read()
 
     def commit(self) -> None:
         """To the disk."""
@@ -134,8 +150,11 @@ class History:
         return int(self._db.execute("SELECT last_insert_rowid()").fetchone()[0])
 
     def _number(self, name: str) -> int:
+        name = name[:200]
         if (number := self._names.get(name)) is None:
-            self._db.execute("INSERT INTO names (name) VALUES (?)", (name[:200],))
+            if len(self._names) >= _NAMES:
+                return 0
+            self._db.execute("INSERT INTO names (name) VALUES (?)", (name,))
             number = self._names[name] = self._last()
         return min(number, 65535)
 
@@ -143,10 +162,14 @@ class History:
         """Its number."""
         with self._lock:
             if (number := self._episodes.get((guest, name))) is None:
+                if sum(1 for key in self._episodes if key[0] == guest) >= _EPISODES:
+                    raise ValueError(f"more than {_EPISODES} episodes of one guest")
                 self._db.execute(
                     "INSERT INTO episodes (guest, name, heard_ns) VALUES (?, ?, ?)", (guest, name, heard_ns)
                 )
                 number = self._episodes[guest, name] = self._last()
+                # another begins: what was up before is over
+                self._db.execute("UPDATE alarms SET over = 1 WHERE guest = ? AND episode <> ?", (guest, number))
             return number
 
     def add(self, guest: int, event: Event[Data], payload: bytes, heard_ns: int) -> None:
@@ -178,8 +201,16 @@ class History:
 
     def _add_window(self, guest: int, data: WindowData, heard_ns: int) -> None:
         episode = self.episode(guest, data.episode_id, heard_ns)
-        key = (guest, episode, data.end_wall_ns)
-        self._db.execute("INSERT OR IGNORE INTO windows VALUES (?, ?, ?, ?)", (*key, pack(data, self._number)))
+        if heard_ns - self._heard.get(episode, 0) > _SECONDS_30:
+            self._db.execute("UPDATE episodes SET heard_ns = ? WHERE id = ?", (heard_ns, episode))
+            self._heard[episode] = heard_ns
+        key, packed = (guest, episode, data.end_wall_ns), pack(data, self._number)
+        kept = self._db.execute(
+            "SELECT packed FROM windows WHERE guest = ? AND episode = ? AND end_ns = ?", key
+        ).fetchone()
+        if kept == (packed,):
+            return  # said again
+        self._db.execute("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?)", (*key, packed))
         if data.evidence is not None:
             self._db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?, ?, ?)", (*key, data.evidence[:200]))
         found = self._db.execute("SELECT id FROM alarms WHERE guest = ? AND episode = ? AND over = 0",
@@ -190,13 +221,37 @@ class History:
                 (*key, data.end_wall_ns, heard_ns),
             )
         elif found is not None:
-            self._db.execute("UPDATE alarms SET end_ns = max(end_ns, ?), over = ? WHERE id = ?",
-                             (data.end_wall_ns, not data.alarm, found[0]))  # fmt: skip
+            self._db.execute("UPDATE alarms SET end_ns = ?, over = ? WHERE id = ? AND end_ns <= ?",
+                             (data.end_wall_ns, not data.alarm, found[0], data.end_wall_ns))  # fmt: skip
 
     def add_gap(self, guest: int, gap: Gap, heard_ns: int) -> None:
         """Events that did not come."""
         with self._lock:
             self._db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)", (guest, heard_ns, *gap))
+            self._db.execute(
+                "DELETE FROM gaps WHERE guest = ? AND rowid <="
+                " (SELECT rowid FROM gaps WHERE guest = ? ORDER BY rowid DESC LIMIT 1 OFFSET ?)", (guest, guest, _GAPS),
+            )  # fmt: skip
+
+    def fill(self, guest: int, first: int, last: int) -> None:
+        """Places of which nobody knew have come, or are known."""
+        with self._lock:
+            for row in self._db.execute(
+                "SELECT rowid, heard_ns, first, last, episode, at_ns FROM gaps WHERE guest = ? AND cause = 'unknown'"
+                " AND first <= ? AND last >= ?", (guest, last, first),
+            ).fetchall():  # fmt: skip
+                place, heard_ns, low, high, episode, at_ns = row
+                self._db.execute("DELETE FROM gaps WHERE rowid = ?", (place,))
+                for one, other in ((low, first - 1), (last + 1, high)):
+                    if one <= other:
+                        rest = (guest, heard_ns, one, other, "unknown", episode, at_ns)
+                        self._db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?)", rest)
+
+    def missing(self, guest: int) -> int:
+        """How many events of a guest did not come, and nobody knows why."""
+        with self._lock:
+            count = "SELECT ifnull(sum(last - first + 1), 0) FROM gaps WHERE guest = ? AND cause = 'unknown'"
+            return int(self._db.execute(count, (guest,)).fetchone()[0])
 
     def set_node(self, node: str, state: str, heard_ns: int) -> None:
         """Its availability."""
@@ -222,7 +277,7 @@ class History:
             self._db.commit()
 
     def prune(self, now_ns: int) -> None:
-        """Forget episodes that ended long ago, by when they were heard of, and figures that are old."""
+        """Forget episodes of which nothing was heard for long, the long past of those that go on, and old figures."""
         with self._lock:
             before = now_ns - self._keep_ns
             old = self._db.execute("SELECT id, guest, name FROM episodes WHERE heard_ns < ?", (before,)).fetchall()
@@ -231,7 +286,14 @@ class History:
                     self._db.execute(f"DELETE FROM {table} WHERE guest = ? AND episode = ?", (guest, number))  # noqa: S608 - the same
                 self._db.execute("DELETE FROM episodes WHERE id = ?", (number,))
                 self._episodes.pop((guest, name), None)
-            for table in ("perfs", "gaps"):
+            # of a watch that goes on, by its own time
+            for number, guest in self._db.execute("SELECT id, guest FROM episodes").fetchall():
+                last = "SELECT max(end_ns) FROM windows WHERE guest = ? AND episode = ?"
+                (newest,) = self._db.execute(last, (guest, number)).fetchone()
+                for table in ("windows", "evidence"):
+                    self._db.execute(f"DELETE FROM {table} WHERE guest = ? AND episode = ? AND end_ns < ?",  # noqa: S608 - the same
+                                     (guest, number, (newest or 0) - self._keep_ns))  # fmt: skip
+            for table in ("perfs", "gaps", "latest"):
                 self._db.execute(f"DELETE FROM {table} WHERE heard_ns < ?", (before,))  # noqa: S608 - the same
             self._db.commit()
 

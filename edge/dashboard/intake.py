@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import re
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
 
-from contracts.errors import PhasewatchError, RowError
+import msgspec
+
+from contracts.errors import PhasewatchError
 from contracts.events.envelope import Data, Event, decode_event
 from contracts.events.payloads import EpisodeData, GapData, WindowData
 from contracts.shell.broker import Broker
+from contracts.text import printable
 from edge.audit.ear import Ear
 from edge.audit.streams import Auditor, Finding
 from edge.dashboard.board import Board, Standing
-from edge.dashboard.history import Gap, History, now_ns
+from edge.dashboard.history import DAY_NS, Gap, History, now_ns
 from edge.deliver.line import Heard
 
 log = logging.getLogger("edge.dashboard")
 
 COMMIT_S, PRUNE_S = 1.0, 3600.0
+_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _GUESTS = 5000
 """More than any site has: whoever invents them fills neither memory nor disk."""
 
@@ -38,8 +44,8 @@ class Intake:
         self._ear = Ear(broker, topics, self._say, name=name, session_s=86_400)
         self._auditor = Auditor()
         self._stop = threading.Event()
-        self.problem: str | None = "not connected yet"
-        """Why nothing comes, if nothing does."""
+        self._broker_problem: str | None = "nothing comes from the broker: not connected yet"
+        self._store_problem: str | None = None
         self.strange = 0
         """Payloads that were no events of ours."""
         self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
@@ -55,32 +61,64 @@ class Intake:
         self._ear.close()
         self._history.commit()
 
+    @property
+    def problem(self) -> str | None:
+        """Why nothing comes, or nothing is kept; None where all is well."""
+        return self._broker_problem or self._store_problem
+
     def _say(self, line: str) -> None:
         log.info("%s", line)
-        self.problem = None if line.startswith("listening") else line
+        self._broker_problem = None if line.startswith("listening") else f"nothing comes from the broker: {line}"
+        self._board.version += 1
 
     def _run(self) -> None:
+        self._upkeep(self._history.prune, now_ns())
         committed = pruned = time.monotonic()
         while not self._stop.is_set():
             try:
-                for heard in self._ear.listen(0.2):
-                    self._take(heard)
-                now = time.monotonic()
-                if now - committed >= COMMIT_S:
-                    self._history.commit()
-                    committed = now
-                if now - pruned >= PRUNE_S:
-                    self._history.prune(now_ns())
-                    pruned = now
+                came = self._ear.listen(0.2)
             except PhasewatchError as error:
                 self._say(str(error))
                 self._stop.wait(5)
-            except sqlite3.Error as error:  # a full disk passes; what is shown goes on
-                self._say(f"the history cannot be written: {error}")
-                self._stop.wait(1)
+                continue
+            for heard in came:
+                self._try(heard)
+            now = time.monotonic()
+            if now - committed >= COMMIT_S:
+                self._upkeep(self._history.commit)
+                committed = now
+            if now - pruned >= PRUNE_S:
+                self._upkeep(self._history.prune, now_ns())
+                pruned = now
+
+    def _upkeep(self, work: Callable[..., None], *given: int) -> None:
+        """A full disk passes; what is shown goes on."""
+        try:
+            work(*given)
+            self._store_problem = None
+        except sqlite3.Error as error:
+            self._store_problem = f"the history cannot be written: {error}"
+            log.warning("%s", self._store_problem)
+            with contextlib.suppress(sqlite3.Error):
+                self._history.forget_uncommitted()
+            with self._board.lock:
+                self._board.number(self._history)
+
+    def _try(self, heard: Heard) -> None:
+        """Whatever comes, the next is heard."""
+        try:
+            self._take(heard)
+        except sqlite3.Error:
+            self._upkeep(self._history.commit)
+        except Exception as error:  # hostile until checked, and not all of it is foreseen
+            self.strange += 1
+            log.warning("%s: %s", printable(heard.topic)[:200], printable(repr(error))[:200])
 
     def _take(self, heard: Heard) -> None:
         levels = heard.topic.split("/")
+        if any(not _LEVEL.fullmatch(level) for level in levels[1:3]):
+            self.strange += 1
+            return
         if len(levels) == 3:
             if heard.payload in (b"online", b"stopped", b"offline"):
                 self._node(levels[1], heard.payload.decode())
@@ -88,28 +126,27 @@ class Intake:
         if not heard.payload:
             return
         findings = list(self._auditor.hear(heard.topic, heard.payload, retained=heard.retained))
-        try:
-            event = decode_event(heard.payload, heard.topic)
-        except RowError:
-            event = None
-        if event is None or any(one.what == "violation" for one in findings):
+        if any(one.what == "violation" for one in findings):
             self.strange += 1
             return
+        event, at = decode_event(heard.payload, heard.topic), now_ns()
         _, node, guest, _ = levels
-        if len(self._board.guests) >= _GUESTS and (node, guest) not in self._board.guests:
+        if not (_sane(msgspec.to_builtins(event.data)) and _timely(event.data, at) and self._known_or_few(node, guest)):
             self.strange += 1
             return
         number = self._history.guest(node, guest)
-        at = now_ns()
         self._history.add(number, event, heard.payload, at)
         with self._board.lock:
             one = self._board.standing(node, guest, number)
-            self._show(one, event, at)
+            self._show(one, event, at, seen=not heard.retained)
             for finding in findings:
                 self._gap(one, finding, at)
             self._board.version += 1
 
-    def _show(self, one: Standing, event: Event[Data], at: int) -> None:
+    def _known_or_few(self, node: str, guest: str) -> bool:
+        return (node, guest) in self._board.guests or len(self._board.guests) < _GUESTS
+
+    def _show(self, one: Standing, event: Event[Data], at: int, *, seen: bool) -> None:
         data = event.data
         if isinstance(data, WindowData):
             before = one.alarm
@@ -121,22 +158,44 @@ class Intake:
             self._board.episode(one, self._history.episode(one.number, data.episode_id, at), data, at)
         elif isinstance(data, GapData):
             for run in data.ranges[:100]:
+                self._history.fill(one.number, run.first, run.last)  # known now
                 self._history.add_gap(one.number, Gap(run.first, run.last, data.cause, one.episode, one.last_ns), at)
-        one.heard_ns = max(one.heard_ns, at)
+            one.missing = self._history.missing(one.number)
+        if seen:
+            one.heard_ns = max(one.heard_ns, at)
 
     def _gap(self, one: Standing, finding: Finding, at: int) -> None:
         if finding.run is None or finding.where.endswith("/perf"):  # which may get lost
             return
         first, last = finding.run
         if finding.what == "late":
-            one.missing -= 1
-            return
-        one.missing += last - first + 1
-        self._history.add_gap(one.number, Gap(first, last, "unknown", one.episode, one.last_ns), at)
+            self._history.fill(one.number, first, last)
+        else:
+            self._history.add_gap(one.number, Gap(first, last, "unknown", one.episode, one.last_ns), at)
+        one.missing = self._history.missing(one.number)
 
     def _node(self, node: str, state: str) -> None:
+        if node not in self._board.nodes and len(self._board.nodes) >= _GUESTS:
+            self.strange += 1
+            return
         at = now_ns()
         self._history.set_node(node, state, at)
         with self._board.lock:
             self._board.nodes[node] = (state, at)
             self._board.version += 1
+
+
+def _sane(value: object) -> bool:
+    """Whether every number and text in it is such as an agent would say."""
+    if isinstance(value, dict):
+        return len(value) <= 500 and all(_sane(one) for one in value) and all(_sane(one) for one in value.values())
+    if isinstance(value, list | tuple):
+        return len(value) <= 2000 and all(_sane(one) for one in value)
+    if isinstance(value, str):
+        return len(value) <= 500
+    return value is None or (isinstance(value, int | float) and -(1 << 62) < value < 1 << 62)
+
+
+def _timely(data: Data, now: int) -> bool:
+    """A window of tomorrow would be the last that is shown."""
+    return not isinstance(data, WindowData) or 0 <= data.end_wall_ns < now + DAY_NS

@@ -33,7 +33,7 @@ class Shown(NamedTuple):
 
 def pack(data: WindowData, number: Callable[[str], int]) -> bytes:
     """number: of a channel's name."""
-    bits = sum(1 << FLAGS.index(flag) for flag in data.flags)
+    bits = sum(1 << FLAGS.index(flag) for flag in set(data.flags))
     bits |= _ALARM * data.alarm | _CLOCK_SET * (data.clock_set is not None)
     return _HEAD.pack(
         _index(data.decided),
@@ -43,7 +43,7 @@ def pack(data: WindowData, number: Callable[[str], int]) -> bytes:
         *(round(65535 * data.probabilities.get(phase, 0.0)) for phase in PHASES),
         *(_NONE if (share := data.observed.get(source)) is None else round(254 * share) for source in SOURCES),
         min(len(data.top_channels), 8),
-    ) + b"".join(_TOP.pack(number(one.channel), one.score) for one in data.top_channels[:8])
+    ) + b"".join(_TOP.pack(number(one.channel), min(max(one.score, -1e30), 1e30)) for one in data.top_channels[:8])
 
 
 def unpack(end_ns: int, packed: bytes) -> Shown:

@@ -72,7 +72,8 @@ def serve(options: Options) -> None:
         intake.start()
         stack.callback(intake.stop)
         scheme = "http" if options.certificate is None else "https"
-        print(f"dashboard: {scheme}://{options.host}:{listener.getsockname()[1]}/", flush=True)
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        print(f"dashboard: {scheme}://{host}:{listener.getsockname()[1]}/", flush=True)
         config = uvicorn.Config(
             application(site), log_level="warning", access_log=False, server_header=False, proxy_headers=False,
             ssl_certfile=options.certificate, ssl_keyfile=options.key, timeout_graceful_shutdown=1, lifespan="off",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,6 +35,11 @@ class Row:
     past: bool
 
 
+def copied(one: Standing) -> Standing:
+    """As it stands at this moment. Hold the board's lock."""
+    return dataclasses.replace(one, recent=one.recent.copy())
+
+
 def words(ns: int | None, now: int | None = None) -> str:
     """A time as people say it: today's by the clock, others with their date."""
     if ns is None:
@@ -56,7 +62,7 @@ def overview(board: Board, asked: dict[str, str]) -> dict[str, Any]:
     """Alarms first. asked: search, node, phase, alarm."""
     now = now_ns()
     with board.lock:
-        rows = [_row(board, one, now) for one in board.guests.values() if _wanted(one, asked)]
+        rows = [_row(board, copied(one), now) for one in board.guests.values() if _wanted(one, asked)]
         nodes = {node: state for node, (state, _) in sorted(board.nodes.items())}
         every = len(board.guests)
     rows.sort(key=lambda row: (not (row.one.alarm and not row.past), _ORDER[row.state], row.one.node, row.one.guest))
@@ -90,7 +96,7 @@ class Guest:
         """Raises `KeyError` where there is none."""
         self._board, self._history = board, history
         with board.lock:
-            self.one = board.guests[node, guest]
+            self.one = copied(board.guests[node, guest])
             self.availability = board.nodes.get(node, (None, 0))[0]
         self.number = self.one.number
 
@@ -162,7 +168,7 @@ class Guest:
                 str(one.end_ns), one.decided or "", one.truth or "", one.shadow or "", str(int(one.alarm)),
                 *(f"{share:.5f}" for share in one.probabilities),
                 *("" if share is None else f"{share:.3f}" for share in one.observed),
-                " ".join(one.flags), " ".join(self._history.name(number) for number, _ in one.top),
+                " ".join(one.flags), _cell(" ".join(self._history.name(number) for number, _ in one.top)),
             ]  # fmt: skip
 
 
@@ -177,9 +183,15 @@ def _channel(name: str, score: float) -> tuple[str, str, float]:
     return name, f"{channel.name.replace('_', ' ')} as {channel.source} sees it, {channel.unit}", score
 
 
+def _cell(text: str) -> str:
+    """Of a table that a spreadsheet opens: no text of ours is a formula."""
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+
+
 def whole(text: str | None) -> int | None:
     """A number in an address; None for anything else."""
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None
+    number = int(text) if text and text.isascii() and text.isdigit() and len(text) < 20 else None
+    return number if number is not None and number < 1 << 62 else None
 
 
 @dataclass(frozen=True)
@@ -220,10 +232,10 @@ def heat(data: ConfusionData) -> list[tuple[str, list[tuple[int, float]]]]:
 def performance(board: Board, history: History) -> list[dict[str, Any]]:
     """Each guest's last figures, and how the main ones went."""
     with board.lock:
-        every = sorted(board.guests.values(), key=lambda one: (one.node, one.guest))
+        every = sorted(map(copied, board.guests.values()), key=lambda one: (one.node, one.guest))
     found = []
     for one in every:
-        said = [(at, decode_event(payload).data) for at, payload in history.perfs(one.number)]
+        said = [(at, decode_event(payload).data) for at, payload in history.perfs(one.number, 30)]
         perfs = [(at, data) for at, data in said if isinstance(data, PerfData)]
         if perfs:
             found.append({

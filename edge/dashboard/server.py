@@ -18,7 +18,6 @@ import jinja2
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
@@ -95,7 +94,7 @@ class Pages:
         guest, asked = self._guest(request), request.query_params
         episode, _ = guest.episode(asked.get("episode"))
         at = asked.get("at", "")
-        if episode is None or not (at.isascii() and at.isdigit() and len(at) < 20):
+        if episode is None or scenes.whole(at) is None:
             return PlainTextResponse("no such window", 404)
         scene = {"one": guest.one, "episode": episode, "window": guest.window(episode, int(at), int(at))}
         return self._html(self._render(request, "window", scene))
@@ -185,9 +184,9 @@ class Pages:
         guest = self._guest(request)
         await _form(request)
         with self._site.board.lock:
+            self._site.history.remove(guest.number)
             self._site.board.guests.pop((guest.one.node, guest.one.guest), None)
             self._site.board.version += 1
-        self._site.history.remove(guest.number)
         return RedirectResponse(f"{_base(request)}/", 303)
 
     async def login(self, request: Request) -> Response:
@@ -195,6 +194,8 @@ class Pages:
         door, failed = self._site.door, ""
         if request.method == "POST" and door.password is not None:
             address = request.client.host if request.client else ""
+            if self._site.behind_proxy:  # the last is the proxy's own word
+                address = request.headers.get("X-Forwarded-For", address).rpartition(",")[2].strip()
             said = (await _form(request)).get("password", "")
             if not door.may_guess(address):
                 return PlainTextResponse("too many wrong passwords; wait a minute", 429)
@@ -215,12 +216,14 @@ class Pages:
     def _page(self, request: Request, name: str, scene: Callable[[], dict[str, Any]]) -> Response:
         """What lives is the same for all who look at the same address, and is made once for each version."""
         part = request.headers.get("X-Part") == "1"
-        key = f"{_base(request)}{request.url.path}?{request.url.query}"
+        key = f"{_path(request)}?{request.url.query}"
         version, now = self._site.board.version, time.monotonic()
         with self._keeping:
             kept = self._kept.get(key)
             if kept is None or kept[0] != version or now - kept[1] > 5:
-                kept = (version, now, self._render(request, name, scene()))
+                intake = self._site.intake
+                said = {**scene(), "name": name, "problem": intake.problem, "strange": intake.strange}
+                kept = (version, now, self._render(request, "live", said))
                 if len(self._kept) > 200:
                     self._kept.clear()
                 self._kept[key] = kept
@@ -229,8 +232,6 @@ class Pages:
         around = {
             "live": kept[2],
             "name": name,
-            "problem": self._site.intake.problem,
-            "strange": self._site.intake.strange,
             "version": kept[0],
         }
         title = f"{request.path_params['guest']} on {request.path_params['node']}" if name == "guest" else name
@@ -239,7 +240,7 @@ class Pages:
     def _render(self, request: Request, name: str, scene: dict[str, Any]) -> str:
         base = _base(request)
         return self._jinja.get_template(f"{name}.html").render(
-            **scene, base=base, path=request.url.path, may_leave=self._site.door.password is not None
+            **scene, base=base, path=_path(request), may_leave=self._site.door.password is not None
         )
 
     @staticmethod
@@ -248,7 +249,14 @@ class Pages:
 
 
 def _file(text: str, kind: str, name: str) -> Response:
+    name = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     return Response(text, headers={"Content-Disposition": f'attachment; filename="{name}"', "Content-Type": kind})
+
+
+def _path(request: Request) -> str:
+    """Quoted, as it may stand in a page."""
+    base = _base(request)
+    return base + quote(str(request.scope["path"]).removeprefix(base))
 
 
 def _base(request: Request) -> str:
@@ -276,6 +284,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        if _host(request) not in self._site.hosts:  # a name that somebody made to lead here
+            await PlainTextResponse("called by a name that is not mine; see --host", 400)(scope, receive, send)
+            return
         if self._site.behind_proxy:
             prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
             if _PREFIX.fullmatch(prefix):
@@ -305,6 +316,13 @@ class Guard:
         elif request.method == "POST" and not _ours(request):
             answer = PlainTextResponse("from another page", 403)
         await answer(scope, receive, guarded)
+
+
+def _host(request: Request) -> str | None:
+    try:
+        return urlsplit(f"//{request.headers.get('Host', '')}").hostname
+    except ValueError:
+        return None
 
 
 def _ours(request: Request) -> bool:
@@ -338,7 +356,6 @@ def application(site: Site) -> Starlette:
     return Starlette(
         routes=routes,
         middleware=[
-            Middleware(TrustedHostMiddleware, allowed_hosts=site.hosts),
             Middleware(Guard, site=site),
             Middleware(GZipMiddleware, minimum_size=1000),
         ],

@@ -34,6 +34,7 @@ def scorecard_events(active: Active) -> Iterator[Data]:
         per_host=card.per_host,
         paired=card.paired,
         untested_classes=[phase for phase in PHASES if phase in card.untested_classes],
+        alarms=card.alarms,
     )
     yield ConfusionData(
         basis="scorecard",

@@ -64,7 +64,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
             one.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lasts an event loop runs in this thread, which others would trip over
 def browser() -> Iterator[Browser]:
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=str(program("chromium")), args=["--no-sandbox"])

@@ -8,9 +8,12 @@ import sqlite3
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from contracts.events.envelope import encode_event, make_event, numbered
+from contracts.events.payloads import TopChannel
 from contracts.shell.broker import parse_broker
 from edge.deliver.line import Line
 from edge.deliver.outbox import opened
@@ -18,7 +21,7 @@ from edge.session.delivery import Delivery
 from tests.brokers import free_port, mosquitto_on
 from tests.contracts.test_asyncapi import judges
 from tests.dashboard.conftest import Served, Start
-from tests.dashboard.sent import live_guest, put, window, windows
+from tests.dashboard.sent import BUNDLE, live_guest, put, window, windows
 from tests.live.lab import until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -172,7 +175,17 @@ def test_missing_events_are_marked_on_the_timeline(start: Start, page: Page, tmp
         delivery.hang_up()
 
 
-HOSTILE = ["<img src=x onerror=hacked()>", "\"onmouseover='hacked()'", "{{7*7}}", "..", "a\u202eb", "%2e%2e"]
+HOSTILE = [
+    "<img src=x onerror=hacked()>",
+    "\"onmouseover='hacked()'",
+    "{{7*7}}",
+    "..",
+    "a\u202eb",
+    "%67",
+    "a?b",
+    "é☃",
+    "",
+]
 
 
 def test_a_hostile_name_does_nothing(start: Start, page: Page, tmp_path: Path) -> None:
@@ -180,28 +193,57 @@ def test_a_hostile_name_does_nothing(start: Start, page: Page, tmp_path: Path) -
         served = start(url)
         line = Line(parse_broker(url), "stranger", 5)
         assert line.call() is None
-        from contracts.events.envelope import encode_event, make_event, numbered
-
-        for name in HOSTILE:
-            now = time.time_ns()
+        now, bad = time.time_ns(), HOSTILE[0]
+        for name in HOSTILE:  # no agent has such a name, and none of it is kept
             event = make_event(window(name, now), node=name, guest=name, t_wall_ns=now, schema_hash="a" * 64)
             line.publish(f"phasewatch/{name}/{name}/window", numbered(encode_event(event), 1))
         line.publish("phasewatch/n/g/window", b"no event at all")
-        assert line.wait(lambda: len(line.answers) == len(HOSTILE) + 1, 10)
+        said = msgspec.structs.replace(
+            window("g", now, alarm=True), episode_id=bad, evidence=bad,
+            bundle=msgspec.structs.replace(BUNDLE, name=bad, runtime=bad),
+            top_channels=[TopChannel(channel=f"={bad}", score=0.5)],
+        )  # fmt: skip
+        wrong = [
+            said,
+            msgspec.structs.replace(said, end_wall_ns=1 << 63),
+            msgspec.structs.replace(said, end_wall_ns=now + 10**18),
+            msgspec.structs.replace(said, flags=["degraded"] * 40),
+            msgspec.structs.replace(said, top_channels=[TopChannel(channel="c", score=1e39)]),
+            msgspec.structs.replace(said, episode_id="x" * 10_000),
+        ]
+        for number, data in enumerate(wrong, start=1):
+            event = make_event(data, node="n", guest="g", t_wall_ns=now, schema_hash="a" * 64)
+            line.publish("phasewatch/n/g/window", numbered(encode_event(event), number))
+        assert line.wait(lambda: len(line.answers) == len(HOSTILE) + 1 + len(wrong), 10)
         page.goto(served.address)
-        expect(page.locator("tbody tr")).to_have_count(len(HOSTILE))
-        for row in range(len(HOSTILE)):
-            page.goto(served.address)
-            name = page.locator("tbody tr td:first-child").nth(row).inner_text()
-            page.locator("tbody tr a").nth(row).click()
-            page.wait_for_load_state()
-            if name != "..":  # which a browser takes for the folder above
-                expect(page.locator("h1")).to_contain_text(name)
+        expect(page.locator("tbody tr")).to_have_count(1)
+        expect(page.locator("main")).to_contain_text("messages on our topics were no events of ours.")
+        page.locator("tbody tr a").click()
+        expect(page.locator("main")).to_contain_text(bad)
+        for path in ("/scorecard", "/performance", "/alarms", "/guest/n/g/export.csv", "/guest/n/g/export.svg"):
+            answer = page.request.get(f"{served.address}{path}")
+            assert answer.status == 200
+            assert path.endswith("csv") or "<img" not in answer.text()
+        assert "'=<img" in page.request.get(f"{served.address}/guest/n/g/export.csv").text()
         assert page.evaluate("typeof hacked") == "undefined"
-        page.goto(served.address)
-        expect(page.locator("footer")).to_contain_text("1 messages on our topics were no events of ours.")
         assert page.locator("main img").count() == 0
+        with live_guest(url, tmp_path, "m", "after", 3):  # and the next is heard
+            page.goto(served.address)
+            expect(page.locator("tbody tr")).to_have_count(2)
         line.close()
+
+
+def test_what_stops_to_come_is_stale_on_a_page_that_stays_open(start: Start, page: Page, tmp_path: Path) -> None:
+    with mosquitto_on(free_port(), tmp_path) as url:
+        served = start(url)
+        with opened(tmp_path / "o") as outbox:
+            delivery = Delivery(outbox, parse_broker(url), "n", lambda _: None)
+            windows(outbox, "n", "g", 3)
+            assert delivery.wait_empty(10)
+            page.goto(served.address)
+            expect(page.locator("tbody .state.live")).to_be_visible()
+            expect(page.locator("tbody .state.stale")).to_be_visible(timeout=45_000)  # nobody has said anything
+            delivery.hang_up()
 
 
 def test_an_alarm_is_seen_with_a_note_that_stays(start: Start, page: Page, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -203,4 +204,72 @@ def test_states_tell_waiting_live_stale_stopped_and_offline_apart() -> None:
     assert one.state("stopped", now) == "stopped"
     board.episode(one, 1, episode("g", 0, "ended"), now)
     assert one.state("online", now) == "stopped"
+    history.close()
+
+
+def test_a_live_watch_is_not_forgotten_though_it_began_long_ago(tmp_path: Path) -> None:
+    history = History(tmp_path / "h", keep_days=2)
+    number = fill(history, "g", [1], heard_ns=DAY_NS)
+    fill(history, "g", [5 * DAY_NS], alarmed=(5 * DAY_NS,), heard_ns=6 * DAY_NS)
+    history.prune(7 * DAY_NS)
+    (one,) = history.episodes(number)
+    assert [shown.end_ns for shown in history.windows(number, one.id)] == [5 * DAY_NS]  # its long past is
+    assert len(history.alarms(number)) == 1
+    history.close()
+
+
+def test_windows_after_a_clock_was_set_back_and_a_second_replay_are_shown() -> None:
+    history = History(None)
+    board = Board(history)
+    one = board.standing("n", "g", 1)
+    board.window(one, 1, window("g", 100), 1)
+    board.window(
+        one, 1, msgspec.structs.replace(window("g", 50, "armed"), clock_set=ClockSet(moved_ns=-50, skipped=0)), 2
+    )
+    assert (one.last_ns, one.phase) == (50, "armed")
+    board.window(one, 1, window("g", 40), 3)  # late, and no news
+    assert one.last_ns == 50
+    board.episode(one, 1, episode("g", 0), 4)
+    board.window(one, 1, window("g", 10, "infecting", alarm=True), 5)
+    assert (one.last_ns, one.phase, one.alarm) == (10, "infecting", True)
+    board.episode(one, 7, episode("g", 0, "ended"), 6)  # of another, late
+    assert (one.episode, one.ended) == (1, False)
+    history.close()
+
+
+def test_an_alarm_that_is_said_again_is_the_same_and_another_episode_ends_what_was_up(tmp_path: Path) -> None:
+    history = History(tmp_path / "h")
+    number = fill(history, "g", [1, 2, 3], alarmed=(2,))
+    fill(history, "g", [2], alarmed=(2,))
+    assert [(one.start_ns, one.over) for one in history.alarms(number)] == [(2, True)]
+    fill(history, "g", [4], alarmed=(4,))
+    assert [one.over for one in history.alarms(number)] == [False, True]
+    history.episode(number, "another", 1)
+    assert [one.over for one in history.alarms(number)] == [True, True]
+    history.close()
+
+
+def test_places_that_came_late_or_are_told_are_missing_no_more() -> None:
+    history = History(None)
+    number = history.guest("n", "g")
+    history.add_gap(number, Gap(3, 9, "unknown", 1, 1), 1)
+    assert history.missing(number) == 7
+    history.fill(number, 5, 5)
+    assert (history.missing(number), len(history.gaps(number, 1))) == (6, 2)
+    history.fill(number, 1, 4)
+    assert history.missing(number) == 4
+    history.fill(number, 6, 20)
+    assert history.missing(number) == 0
+    history.close()
+
+
+def test_a_history_whose_disk_was_full_goes_on_with_the_numbers_of_its_file(tmp_path: Path) -> None:
+    history = History(tmp_path / "h")
+    first = fill(history, "a", [1])
+    history.commit()
+    history.guest("n", "b")
+    history.forget_uncommitted()
+    second = history.guest("n", "c")
+    assert history.guests() == {("n", "a"): first, ("n", "c"): second}
+    assert (tmp_path / "h").stat().st_mode & 0o077 == 0
     history.close()

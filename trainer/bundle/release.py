@@ -50,6 +50,7 @@ def release(
             elapsed_time_alone=record.leaks.elapsed_time_alone,
             temperature=one.temperature,
             paired=duels.against_best(one.job.title),
+            schema=label.schema,
         )
         by_episode = HeldOut.of(test, one.runs[0].probabilities, label.classes)
         path = pack(one, card, by_episode, label, out / BUNDLES)

@@ -6,10 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contracts.bundle.scorecard import Scorecard
-from contracts.events.payloads import Interval, Paired, ProfileScore
+from contracts.events.payloads import AlarmScore, Interval, Paired, ProfileScore
+from contracts.features.schema import FeatureSchema
 from edge import scores
 from trainer.compile.prove import Proven
 from trainer.dataset.samples import Samples
+from trainer.evaluate.alarms import alarms, speaks_of_infection
 from trainer.evaluate.calibration import calibration_error
 from trainer.evaluate.resampled import Resampled
 from trainer.split import Split
@@ -25,6 +27,7 @@ def score(
     elapsed_time_alone: Interval,
     temperature: float,
     paired: Paired | None,
+    schema: FeatureSchema,
 ) -> Scorecard:
     """Scores of an artifact on the held-out windows, beside its model's."""
     p, k = one.runs[0].probabilities, len(classes)
@@ -54,7 +57,31 @@ def score(
         elapsed_time_alone=elapsed_time_alone,
         calibration_error=calibration_error(scores.calibrated(p, temperature), test.y),
         paired=paired,
+        alarms=_alarms(one, test, classes, schema, resampled) if speaks_of_infection(classes) else None,
     )
+
+
+def _alarms(
+    one: Proven, test: Samples, classes: tuple[str, ...], schema: FeatureSchema, resampled: Resampled
+) -> AlarmScore:
+    """As the agent would raise them: it believes an artifact less than it says, and decides nothing when unsure. Only
+    windows of which it would see nothing at all are no exception here."""
+    believed = scores.calibrated(one.runs[0].probabilities, one.temperature)
+    sure = np.where(believed.max(axis=1) >= one.abstain_below, scores.choices(believed), -1)
+    found = alarms(test, sure, classes, schema, resampled)
+    hourly = found.false_alarms_per_hour
+    return AlarmScore(
+        onsets=found.onsets,
+        missed=found.missed,
+        median_delay_s=found.median_delay_s,
+        clean_hours=found.clean_hours,
+        false_alarms_per_day=None if hourly is None else _times(hourly, 24),
+    )
+
+
+def _times(one: Interval, factor: float) -> Interval:
+    low, high = (None if bound is None else factor * bound for bound in (one.low, one.high))
+    return Interval(value=factor * one.value, low=low, high=high)
 
 
 def _groups(group: NDArray[np.object_], test: Samples, decided: NDArray[np.int64], k: int) -> dict[str, ProfileScore]:

@@ -8,6 +8,12 @@
   async function refresh() {
     const part = live();
     if (!part || busy) { again = Boolean(part); return; }
+    const at = document.activeElement;
+    if (at && part.contains(at) && /^(input|select|textarea|button)$/i.test(at.tagName)) {  // somebody is at work there
+      again = true;
+      setTimeout(() => { if (again) { again = false; refresh(); } }, 1000);
+      return;
+    }
     busy = true;
     try {
       const answer = await fetch(part.dataset.live, { headers: { "X-Part": "1" } });
@@ -51,12 +57,19 @@
 
   // the stream
   if (live()) {
-    const stream = new EventSource(base + "/stream");
-    stream.addEventListener("changed", (event) => {
-      beat = Date.now();
-      if (event.data !== version) { version = event.data; refresh(); }
-    });
-    stream.addEventListener("beat", () => { beat = Date.now(); });
+    const open = () => {
+      const stream = new EventSource(base + "/stream");
+      stream.addEventListener("changed", (event) => {
+        beat = Date.now();
+        if (event.data !== version) { version = event.data; refresh(); }
+      });
+      stream.addEventListener("beat", () => { beat = Date.now(); });
+      stream.addEventListener("error", () => {  // closed for good by any answer but 200, as a proxy gives meanwhile
+        if (stream.readyState === EventSource.CLOSED) setTimeout(() => { open(); refresh(); }, 3000);
+      });
+    };
+    open();
+    setInterval(refresh, 10000);  // time passes: what was live is stale
     setInterval(() => {
       const lost = Date.now() - beat > 6000;
       if (!lost && body.classList.contains("lost")) refresh();
