@@ -276,6 +276,12 @@ class History:
             self._episodes = {key: number for key, number in self._episodes.items() if key[0] != guest}
             self._db.commit()
 
+    def remove_node(self, node: str) -> None:
+        """Its availability."""
+        with self._lock:
+            self._db.execute("DELETE FROM nodes WHERE node = ?", (node,))
+            self._db.commit()
+
     def prune(self, now_ns: int) -> None:
         """Forget episodes of which nothing was heard for long, the long past of those that go on, and old figures."""
         with self._lock:

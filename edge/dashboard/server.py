@@ -186,6 +186,9 @@ class Pages:
         with self._site.board.lock:
             self._site.history.remove(guest.number)
             self._site.board.guests.pop((guest.one.node, guest.one.guest), None)
+            if not any(node == guest.one.node for node, _ in self._site.board.guests):  # its node goes with its last
+                self._site.board.nodes.pop(guest.one.node, None)
+                self._site.history.remove_node(guest.one.node)
             self._site.board.version += 1
         return RedirectResponse(f"{_base(request)}/", 303)
 

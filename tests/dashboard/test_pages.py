@@ -271,6 +271,7 @@ def test_a_guest_that_is_gone_can_be_removed(start: Start, page: Page, tmp_path:
         page.locator("tbody a").click()
         page.get_by_role("button", name="forget this guest here").click()
         expect(page.locator("main")).to_contain_text("Waiting for a first event")
+        assert page.locator("#node option").all_inner_texts() == ["all"]  # its node has gone with it
 
 
 @pytest.mark.parametrize("asked", [("search", "camera"), ("node", "pi-1"), ("alarm", "up"), ("phase", "armed")])
