@@ -292,3 +292,28 @@ def test_guests_are_searched_and_filtered_by_an_address_that_can_be_sent(
         assert any("camera-1" in text for text in texts)
     else:
         assert all("armed" in text for text in texts)
+
+
+def test_a_sound_and_a_notification_come_with_an_alarm_by_choice(start: Start, page: Page, tmp_path: Path) -> None:
+    page.add_init_script(
+        "window.notes = []; window.beeps = 0;"
+        "window.Notification = class { static permission = 'granted'; static requestPermission() {}"
+        " constructor(title, options) { window.notes.push(options.body) } };"
+        "const node = { connect: (other) => other };"
+        "window.AudioContext = class { currentTime = 0; destination = node;"
+        " createOscillator() { return { ...node, frequency: {}, start: () => { window.beeps += 1 }, stop() {} } }"
+        " createGain() { return { ...node, gain: {} } } };"
+    )
+    with mosquitto_on(free_port(), tmp_path) as url:
+        served = start(url)
+        page.goto(served.address)
+        with live_guest(url, tmp_path, "n", "quiet", 3, alarmed=1):
+            expect(page.locator("tbody .alarmed")).to_be_visible()
+        assert page.evaluate("[window.notes, window.beeps]") == [[], 0]  # nobody has asked for it
+        for what in ("sound", "notify"):
+            page.locator(f"input[data-wants={what}]").check()
+        with live_guest(url, tmp_path, "m", "loud", 3, alarmed=1):
+            expect(page.locator("#said")).to_contain_text("m/loud", timeout=15_000)
+            assert page.evaluate("[window.notes, window.beeps]") == [["m/loud"], 1]
+        page.reload()
+        assert page.locator("input[data-wants=sound]").is_checked()  # it is remembered
