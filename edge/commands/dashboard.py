@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contracts.errors import ConfigError
 from contracts.shell.paths import shown, state_folder
-from edge.commands.options import Commands, add_broker, broker_of, hostname
+from edge.commands.options import Commands, add_broker, broker_of, hostname, number
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -43,13 +43,7 @@ def add(commands: Commands) -> None:
 
 
 def _days(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0
-    if not 0.01 <= number <= 3650:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of days from 0.01 to 3650")
-    return number
+    return number(text, 0.01, 3650, "days from 0.01 to 3650")
 
 
 def _dashboard(options: argparse.Namespace) -> int:

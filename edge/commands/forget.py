@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import re
 from typing import TYPE_CHECKING
 
 from contracts.errors import BrokerError, BusyError
 from contracts.text import printable
-from edge.commands.options import Commands, add_broker, broker_of
+from edge.commands.options import Commands, add_broker, broker_of, node
 
 if TYPE_CHECKING:
     from edge.deliver.line import Line
@@ -31,10 +30,11 @@ def add(commands: Commands) -> None:
 
 
 def _what(text: str) -> tuple[str, str | None]:
-    level = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-    if (found := re.fullmatch(f"({level})(?:/({level}))?", text)) is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a node nor node/guest")
-    return found[1], found[2]
+    name, slash, guest = text.partition("/")
+    try:
+        return node(name), node(guest) if slash else None
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a node nor node/guest") from None
 
 
 def _forget(options: argparse.Namespace) -> int:
@@ -50,12 +50,12 @@ def _clear(line: Line, options: argparse.Namespace) -> None:
     from edge.deliver.retained import clear, retained
     from edge.session.homeassistant import is_device_of
 
-    node, guest = options.what
-    ours = f"phasewatch/{node}" if guest is None else f"phasewatch/{node}/{guest}"
+    of_node, guest = options.what
+    ours = f"phasewatch/{of_node}" if guest is None else f"phasewatch/{of_node}/{guest}"
     found = retained(line, [f"{ours}/#", f"{options.prefix}/device/+/config"])
-    if guest is None and found.get(availability_topic(node)) == b"online":
+    if guest is None and found.get(availability_topic(of_node)) == b"online":
         raise BusyError(ours, "its agent is online", expected="a node that is gone", remedy="stop it, or name a guest")
-    topics = sorted(name for name in found if name.startswith("phasewatch/") or is_device_of(name, node, guest))
+    topics = sorted(name for name in found if name.startswith("phasewatch/") or is_device_of(name, of_node, guest))
     for name in topics:
         print(printable(name))
     if options.dry_run:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import re
 from pathlib import Path
@@ -122,11 +123,16 @@ def speed(text: str) -> float | None:
     return number
 
 
-def seconds(text: str) -> float:
+def number(text: str, least: float, most: float, what: str) -> float:
+    """One within bounds; what: it is, for the refusal."""
     try:
-        number = float(text)
+        found = float(text)
     except ValueError:
-        number = -1
-    if not 0 <= number <= 86_400:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds up to a day")
-    return number
+        found = math.nan
+    if not least <= found <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of {what}")
+    return found
+
+
+def seconds(text: str) -> float:
+    return number(text, 0, 86_400, "seconds up to a day")

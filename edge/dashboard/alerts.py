@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -29,7 +30,7 @@ class Webhook:
         if parts.scheme not in ("http", "https") or not parts.hostname or "\n" in url:
             raise ConfigError(path, "no address", expected="one line with http:// or https://", remedy="write it anew")
         self._url, self._host = url, parts.hostname
-        self._waiting: queue.Queue[bytes | None] = queue.Queue(WAITING)
+        self._waiting: queue.Queue[bytes] = queue.Queue(WAITING)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="webhook", daemon=True)
         self._thread.start()
@@ -48,12 +49,8 @@ class Webhook:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
-                body = self._waiting.get(timeout=0.2)
-            except queue.Empty:
-                continue
-            if body is not None:
-                self._send(body)
+            with contextlib.suppress(queue.Empty):
+                self._send(self._waiting.get(timeout=0.2))
 
     def _send(self, body: bytes) -> None:
         for attempt in range(TRIES):

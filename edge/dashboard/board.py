@@ -29,7 +29,6 @@ class Standing:
     node: str
     guest: str
     episode: int | None = None
-    episode_name: str = ""
     mode: Literal["live", "replay"] = "live"
     ended: bool = False
     phase: Phase | None = None
@@ -44,9 +43,9 @@ class Standing:
     window_heard_ns: int = 0
     recent: deque[tuple[int, Phase | None, bool]] = field(default_factory=lambda: deque(maxlen=HOUR))
 
-    def begin(self, episode: int, name: str) -> None:
+    def begin(self, episode: int) -> None:
         """Another watch or recording."""
-        self.episode, self.episode_name, self.ended = episode, name, False
+        self.episode, self.ended = episode, False
         self.phase = self.since_ns = self.last_ns = self.confidence = self.observed = self.alarm_since_ns = None
         self.alarm = False
         self.recent.clear()
@@ -108,7 +107,7 @@ class Board:
     def window(self, one: Standing, episode: int, data: WindowData, heard_ns: int) -> None:
         """Hold the lock."""
         if one.episode != episode:
-            one.begin(episode, data.episode_id)
+            one.begin(episode)
         one.heard_ns = one.window_heard_ns = heard_ns
         observed, most = min(data.observed.values(), default=None), max(data.probabilities.values(), default=0.0)
         one.take(data.end_wall_ns, data.decided, data.alarm, most, observed, anew=data.clock_set is not None)
@@ -118,14 +117,14 @@ class Board:
         if data.state == "ended" and one.episode not in (None, episode):
             return  # of one that is over already
         if one.episode != episode or data.state == "started":
-            one.begin(episode, data.episode_id)
+            one.begin(episode)
         one.mode, one.ended, one.heard_ns = data.mode, data.state == "ended", heard_ns
         one.window_heard_ns = heard_ns
 
 
 def _remembered(history: History, one: Standing) -> Standing:
     for episode in history.episodes(one.number, 1):
-        one.begin(episode.id, episode.name)
+        one.begin(episode.id)
         windows: list[Shown] = history.last_windows(one.number, episode.id, HOUR)
         for shown in windows:
             observed = min((share for share in shown.observed if share is not None), default=None)

@@ -8,8 +8,8 @@ from itertools import groupby, pairwise
 
 from contracts.features.schema import SECOND
 from contracts.vocabulary import PHASES, SOURCES, Phase
-from edge.dashboard.history import Gap
 from edge.dashboard.packing import Shown
+from edge.dashboard.rows import Gap
 
 STRIDE_NS = 5 * SECOND
 LETTERS: dict[Phase | None, str] = {

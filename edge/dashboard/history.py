@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,32 +14,8 @@ from contracts.errors import StorageError
 from contracts.events.envelope import Data, Event
 from contracts.events.payloads import EpisodeData, GapData, PerfData, WindowData
 from edge.dashboard.packing import Shown, pack, unpack
+from edge.dashboard.rows import TABLES, Alarm, Episode, Gap
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS guests (
-    id INTEGER PRIMARY KEY, node TEXT NOT NULL, guest TEXT NOT NULL, UNIQUE (node, guest));
-CREATE TABLE IF NOT EXISTS names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
-CREATE TABLE IF NOT EXISTS episodes (
-    id INTEGER PRIMARY KEY, guest INTEGER NOT NULL, name TEXT NOT NULL, said BLOB, heard_ns INTEGER NOT NULL,
-    UNIQUE (guest, name));
-CREATE TABLE IF NOT EXISTS windows (
-    guest INTEGER NOT NULL, episode INTEGER NOT NULL, end_ns INTEGER NOT NULL, packed BLOB NOT NULL,
-    PRIMARY KEY (guest, episode, end_ns)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS evidence (guest INTEGER, episode INTEGER, end_ns INTEGER, name TEXT NOT NULL,
-    PRIMARY KEY (guest, episode, end_ns)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS latest (
-    guest INTEGER, kind TEXT, bundle TEXT, payload BLOB NOT NULL, heard_ns INTEGER NOT NULL,
-    PRIMARY KEY (guest, kind, bundle)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS perfs (guest INTEGER, heard_ns INTEGER, payload BLOB NOT NULL,
-    PRIMARY KEY (guest, heard_ns)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gaps (guest INTEGER, heard_ns INTEGER, first INTEGER, last INTEGER, cause TEXT NOT NULL,
-    episode INTEGER, at_ns INTEGER);
-CREATE TABLE IF NOT EXISTS alarms (
-    id INTEGER PRIMARY KEY, guest INTEGER NOT NULL, episode INTEGER NOT NULL, start_ns INTEGER NOT NULL,
-    end_ns INTEGER NOT NULL, over INTEGER NOT NULL, heard_ns INTEGER NOT NULL, acknowledged_ns INTEGER, note TEXT);
-CREATE TABLE IF NOT EXISTS nodes (node TEXT PRIMARY KEY, state TEXT NOT NULL, heard_ns INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 _OF_GUEST = ("windows", "evidence", "episodes", "latest", "perfs", "gaps", "alarms")
 DAY_NS = 86_400_000_000_000
 _NAMES, _EPISODES, _GAPS = 5000, 2000, 500
@@ -48,39 +23,6 @@ _NAMES, _EPISODES, _GAPS = 5000, 2000, 500
 _SECONDS_30 = 30_000_000_000
 _LATEST = 200
 """Scorecards of one guest and kind that are kept, at most: who invents bundles fills no disk."""
-
-
-class Episode(NamedTuple):
-    """said: its last `episode` event, or None where that was missed."""
-
-    id: int
-    name: str
-    said: EpisodeData | None
-    heard_ns: int
-
-
-class Alarm(NamedTuple):
-    """A rise of the alarm: from the first window's end that had it to the last's; over once a window had it no more."""
-
-    id: int
-    guest: int
-    episode: int
-    start_ns: int
-    end_ns: int
-    over: bool
-    heard_ns: int
-    acknowledged_ns: int | None
-    note: str | None
-
-
-class Gap(NamedTuple):
-    """Events that are missing. at_ns: the end of the last window before them."""
-
-    first: int
-    last: int
-    cause: str
-    episode: int | None
-    at_ns: int | None
 
 
 class History:
@@ -96,7 +38,7 @@ class History:
             self._db = sqlite3.connect(path.absolute() if path else ":memory:", check_same_thread=False, timeout=5)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_TABLES)
+            self._db.executescript(TABLES)
         except sqlite3.Error as error:
             raise StorageError(path, str(error), expected="a history", remedy="name another with --history") from None
         self._read()

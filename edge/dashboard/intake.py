@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 
@@ -17,16 +18,18 @@ from contracts.events.envelope import Data, Event, decode_event
 from contracts.events.payloads import EpisodeData, GapData, WindowData
 from contracts.shell.broker import Broker
 from contracts.text import printable
+from contracts.types import Name
 from edge.audit.ear import Ear
 from edge.audit.streams import Auditor, Finding
 from edge.dashboard.board import Board, Standing
-from edge.dashboard.history import DAY_NS, Gap, History, now_ns
+from edge.dashboard.history import DAY_NS, History, now_ns
+from edge.dashboard.rows import Gap
 from edge.deliver.line import Heard
 
 log = logging.getLogger("edge.dashboard")
 
 COMMIT_S, PRUNE_S = 1.0, 3600.0
-_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_LEVEL = re.compile(get_args(Name)[1].pattern)
 _GUESTS = 5000
 """More than any site has: whoever invents them fills neither memory nor disk."""
 
@@ -116,7 +119,7 @@ class Intake:
 
     def _take(self, heard: Heard) -> None:
         levels = heard.topic.split("/")
-        if any(not _LEVEL.fullmatch(level) for level in levels[1:3]):
+        if any(not _LEVEL.match(level) for level in levels[1:3]):
             self.strange += 1
             return
         if len(levels) == 3:

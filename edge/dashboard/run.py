@@ -21,7 +21,8 @@ from edge.dashboard.alerts import Webhook
 from edge.dashboard.board import Board, Standing
 from edge.dashboard.history import History
 from edge.dashboard.intake import Intake
-from edge.dashboard.server import Site, application
+from edge.dashboard.server import application
+from edge.dashboard.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from contracts.features.schema import feature_schema
 from contracts.vocabulary import PHASES, SOURCES
 from edge.dashboard.board import Board, Standing, State
 from edge.dashboard.drawing import LETTERS, STRIDE_NS, Narrow, Wide, columns, of_phase, sparkline, timeline
-from edge.dashboard.history import Alarm, Episode, History, now_ns
+from edge.dashboard.history import History, now_ns
+from edge.dashboard.rows import Alarm, Episode
 
 _SECOND = 1_000_000_000
 SPAN_NS = 3600 * _SECOND

@@ -9,10 +9,9 @@ import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 import jinja2
 from starlette.applications import Starlette
@@ -22,39 +21,20 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from contracts.vocabulary import PHASES
 from edge.dashboard import scenes
-from edge.dashboard.access import COOKIE, DAYS, Door
-from edge.dashboard.board import Board
+from edge.dashboard.access import COOKIE, DAYS
 from edge.dashboard.drawing import LETTERS, Wide, columns, timeline
-from edge.dashboard.history import History, now_ns
-from edge.dashboard.intake import Intake
+from edge.dashboard.guard import Guard
+from edge.dashboard.history import now_ns
+from edge.dashboard.site import Site
 
 _HERE = Path(__file__).parent
 CHANGES_S, BEAT_S = 0.5, 2.0
 """The stream says `changed` at most twice a second, and `beat` where nothing has."""
 _LARGEST_FORM = 16_384
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+){1,8}")
 _PAGES = ("overview", "scorecard", "confusion", "profiles", "performance", "alarms")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Site:
-    """What the pages are made of. behind_proxy: believe X-Forwarded-Prefix and X-Forwarded-Proto."""
-
-    history: History
-    board: Board
-    intake: Intake
-    door: Door
-    hosts: list[str]
-    behind_proxy: bool = False
-    tls: bool = False
 
 
 class Pages:
@@ -232,19 +212,24 @@ class Pages:
                 self._kept[key] = kept
         if part:
             return self._html(kept[2])
-        around = {
-            "live": kept[2],
-            "name": name,
-            "version": kept[0],
-        }
         title = f"{request.path_params['guest']} on {request.path_params['node']}" if name == "guest" else name
-        return self._html(self._render(request, "page", {**around, "title": title, "address": key.partition("?")[2]}))
+        return self._html(
+            self._render(
+                request,
+                "page",
+                {
+                    "live": kept[2],
+                    "name": name,
+                    "version": kept[0],
+                    "title": title,
+                    "address": key.partition("?")[2],
+                },
+            )
+        )
 
     def _render(self, request: Request, name: str, scene: dict[str, Any]) -> str:
         base = _base(request)
-        return self._jinja.get_template(f"{name}.html").render(
-            **scene, base=base, path=_path(request), may_leave=self._site.door.password is not None
-        )
+        return self._jinja.get_template(f"{name}.html").render(**scene, base=base, path=_path(request))
 
     @staticmethod
     def _html(text: str, status: int = 200) -> Response:
@@ -273,67 +258,6 @@ async def _form(request: Request) -> dict[str, str]:
         if len(body) > _LARGEST_FORM:
             return {}
     return {name: values[-1] for name, values in parse_qs(body.decode(errors="replace")).items()}
-
-
-class Guard:
-    """Before any page: the sub-path, who may look, and that whoever changes something is on a page of ours."""
-
-    def __init__(self, app: ASGIApp, site: Site) -> None:
-        self._app, self._site = app, site
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        request = Request(scope)
-        if _host(request) not in self._site.hosts:  # a name that somebody made to lead here
-            await PlainTextResponse("called by a name that is not mine; see --host", 400)(scope, receive, send)
-            return
-        if self._site.behind_proxy:
-            prefix = request.headers.get("X-Forwarded-Prefix", "").rstrip("/")
-            if _PREFIX.fullmatch(prefix):
-                scope["root_path"] = prefix
-                scope["path"] = prefix + scope["path"]
-            if request.headers.get("X-Forwarded-Proto") == "https":
-                scope["scheme"] = "https"
-        base = scope.get("root_path", "")
-        path = scope["path"].removeprefix(base)
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [
-                    *message["headers"],
-                    (b"content-security-policy", _POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"same-origin"),
-                ]
-            await send(message)
-
-        answer: ASGIApp = self._app
-        if not (path in ("/login", "/favicon.svg") or path.startswith("/static/")) and not self._site.door.lets_in(
-            request.cookies.get(COOKIE)
-        ):
-            part = request.headers.get("X-Part") or path == "/stream"
-            answer = PlainTextResponse("log in first", 401) if part else RedirectResponse(f"{base}/login", 303)
-        elif request.method == "POST" and not _ours(request):
-            answer = PlainTextResponse("from another page", 403)
-        await answer(scope, receive, guarded)
-
-
-def _host(request: Request) -> str | None:
-    try:
-        return urlsplit(f"//{request.headers.get('Host', '')}").hostname
-    except ValueError:
-        return None
-
-
-def _ours(request: Request) -> bool:
-    """Whether a form was sent by a page of ours."""
-    origin = request.headers.get("Origin")
-    if origin is None:
-        return request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
-    return urlsplit(origin).netloc == request.headers.get("Host")
 
 
 def application(site: Site) -> Starlette:

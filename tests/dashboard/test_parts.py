@@ -20,8 +20,9 @@ from contracts.vocabulary import PHASES, SOURCES
 from edge.dashboard.access import GUESSES, Door, Password, write_password
 from edge.dashboard.board import Board
 from edge.dashboard.drawing import COLUMNS, STRIDE_NS, Narrow, Wide, columns, sparkline, timeline
-from edge.dashboard.history import DAY_NS, Gap, History
+from edge.dashboard.history import DAY_NS, History
 from edge.dashboard.packing import pack, unpack
+from edge.dashboard.rows import Gap
 from tests.dashboard.sent import BUNDLE, episode, window
 
 PHASE = st.one_of(st.none(), st.sampled_from(PHASES))
