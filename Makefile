@@ -31,9 +31,13 @@ BROKER ?=
 MOSQUITTO ?=
 AGAIN ?=
 PYTEST_ARGS ?=
-JOBS ?= auto
+BUNDLE ?=
+TRUST ?=
+# One process more than cores: many tests wait for a guest, a broker or a page.
+JOBS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help setup demo guest test test-arm64 arm64 test-pythons pythons lint bench release-check system schemas lock clean
+.PHONY: help setup demo guest deb test test-boot roots test-arm64 arm64 test-pythons pythons lint bench release-check system \
+	schemas lock clean
 
 help: ## this list
 	@echo "make TARGET; the targets are:"
@@ -59,8 +63,14 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 		$(if $(AGAIN),--again) $(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
 test: $(READY) system ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint roots pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-boot: $(READY) system roots ## packages in clean roots, the service in a booted container and on whole machines, amd64 and arm64
+	$(BIN)/python -m pytest tests/boot -m "boot or machine" $(PYTEST_ARGS)
+
+roots: $(READY) arm64 ## clean roots of Debian for the tests, in build/roots (needs root)
+	@$(BIN)/python -m tests.boot.roots build/roots
 
 test-arm64: $(READY) system arm64 ## the edge as a Pi would run it: both Pythons on an emulated Cortex-A72 (part of `make test`)
 	$(BIN)/python -m pytest -m arm64 $(PYTEST_ARGS)
@@ -83,6 +93,9 @@ lint: $(READY) ## ruff, mypy --strict, import-linter
 bench: $(READY) ## ratios against named peers, in one run
 	$(BIN)/python -m tests.bench
 
+deb: $(READY) ## packages for Debian and Raspberry Pi OS, in build/deb (BUNDLE=file TRUST=file.pub to come along)
+	@$(BIN)/python firmware-config/deb/build.py $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(TRUST),--trust $(TRUST))
+
 guest: ## a tiny guest for QEMU, in build/guest: Debian's kernel, busybox and the feed (docs/live.md starts it)
 	@sh firmware-config/guest/build.sh build/guest
 
@@ -102,9 +115,12 @@ lock: ## pin the newest versions that fit pyproject.toml (by uv, in an environme
 	build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra test \
 		--constraint docs/lock-notes.txt --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--upgrade --quiet --output-file constraints.txt
-	build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --extra edge \
-		--constraint constraints.txt --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--quiet --output-file firmware-config/requirements.txt
+	for list in "requirements --extra edge --extra prometheus" "requirements-dashboard --extra dashboard"; do \
+		set -- $$list; file=$$1; shift; \
+		build/lock/bin/uv pip compile pyproject.toml --universal --python-version 3.11 $$@ \
+			--constraint constraints.txt --generate-hashes --no-annotate --no-header --no-emit-index-url \
+			--quiet --output-file firmware-config/$$file.txt || exit; \
+	done
 
 clean: ## remove what was built, and the environment
 	rm -rf build $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

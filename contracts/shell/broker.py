@@ -114,7 +114,8 @@ def _split(url: str) -> SplitResult:
 def _credential(name: str) -> Path | None:
     folder = os.environ.get(_CREDENTIALS, "")
     path = Path(folder) / name
-    return path if folder.startswith("/") and path.is_file() else None
+    # where there is no file to load, the units set an empty line
+    return path if folder.startswith("/") and path.is_file() and path.stat().st_size > 1 else None
 
 
 def _password(named: Path | None, user: str | None) -> str | None:

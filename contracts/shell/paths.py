@@ -1,4 +1,5 @@
-"""Where things live when nobody says otherwise (XDG Base Directory Specification).
+"""Where things live when nobody says otherwise: under systemd in the unit's own folders (systemd.exec(5)), otherwise in
+the home folder (XDG Base Directory Specification).
 
 Each raises `ConfigError` where there is no home: it is asked for when it is needed, and not before.
 """
@@ -23,7 +24,7 @@ def signing_key_path() -> Path:
 
 def trust_folder() -> Path:
     """Public keys of those whose bundles this machine runs."""
-    return _base("XDG_CONFIG_HOME", ".config", "--trust") / "trust"
+    return (_given("CONFIGURATION_DIRECTORY") or _base("XDG_CONFIG_HOME", ".config", "--trust")) / "trust"
 
 
 def default_trust() -> Path | None:
@@ -37,12 +38,12 @@ def default_trust() -> Path | None:
 
 def state_folder() -> Path:
     """Installed bundles, and which of them runs."""
-    return _base("XDG_STATE_HOME", ".local/state", "--state")
+    return _given("STATE_DIRECTORY") or _base("XDG_STATE_HOME", ".local/state", "--state")
 
 
 def outbox_path() -> Path:
     """Events on their way to the broker."""
-    return _base("XDG_STATE_HOME", ".local/state", "--outbox") / "outbox.sqlite"
+    return (_given("STATE_DIRECTORY") or _base("XDG_STATE_HOME", ".local/state", "--outbox")) / "outbox.sqlite"
 
 
 def shown(default: Default) -> str:
@@ -54,8 +55,13 @@ def shown(default: Default) -> str:
 
 
 def _base(variable: str, fallback: str, option: str) -> Path:
+    return (_given(variable) or _home(variable, option) / fallback) / "phasewatch"
+
+
+def _given(variable: str) -> Path | None:
+    """An absolute path, or nothing."""
     given = os.environ.get(variable, "")
-    return (Path(given) if given.startswith("/") else _home(variable, option) / fallback) / "phasewatch"
+    return Path(given) if given.startswith("/") else None
 
 
 def _home(variable: str, option: str) -> Path:

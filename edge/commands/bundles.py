@@ -15,10 +15,16 @@ def add(commands: Commands) -> None:
         description="Verify a bundle (signature, digests, feature schema), copy it beside the one in use, run its\n"
         "golden vectors through the runtime that it will use here, and only then switch, in one step. A running agent\n"
         "takes it between two windows. It is on trial for its first windows: an agent returns to the last good bundle\n"
-        "by itself if this one cannot be opened, ends the agent, or is late.",
+        "by itself if this one cannot be opened, ends the agent, or is late. Root works as the owner of the state\n"
+        "folder, so that the agent can go on with what was installed.",
         example="edge install gbt-realistic-86ac36ed4e68.bundle --trust keys",
     )
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .bundle file")
+    parser.add_argument(
+        "bundle", metavar="BUNDLE", help="a .bundle file, a folder (its newest), or an address (https://…)"
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="do nothing if it was installed here before, as what looks again and again"
+    )
     parser.add_argument(
         "--shadow", action="store_true", help="let it ride along: its predictions are published, and decide nothing"
     )

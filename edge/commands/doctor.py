@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from contracts.errors import PhasewatchError
 from contracts.shell.cli import print_json
-from contracts.shell.paths import state_folder
+from contracts.shell.owner import become_owner
 from contracts.text import printable
 from edge.commands.options import Commands, add_config
 
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
         help="say what is missing, step by step",
         description="Look at the configuration, each source of each guest, the bundle, the outbox and the way to the\n"
         "broker: one line each, with the remedy. Where an agent runs, its sources are told as it sees them.\n"
-        "Exit status 1 if there is a fault.",
+        "Root looks as the owner of the state folder. Exit status 1 if there is a fault.",
         example="edge doctor --config firmware-config/edge.toml",
     )
     add_config(parser)
@@ -70,10 +70,11 @@ def _with(config: Config) -> Iterator[Step]:
     from edge.doctor import machine
     from edge.doctor.sources import guest_steps, netflow_steps
     from edge.doctor.steps import fault, ok
-    from edge.session.running import broker_of
+    from edge.session.site import broker_of, state_of
     from edge.session.status import read_status
 
-    running = read_status(Path(config.bundle.state) if config.bundle.state else state_folder())
+    become_owner(state_of(config))  # what root may read says nothing of what the agent may
+    running = read_status(state_of(config))
     yield machine.agent(running)
     if running is not None:
         for guest in running.guests:

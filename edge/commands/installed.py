@@ -10,12 +10,14 @@ from functools import partial
 import msgspec
 
 from contracts.errors import BundleError, MissingError, PhasewatchError
+from contracts.files import sha256
 from contracts.shell.cli import print_json
 from contracts.text import printable
 from edge.commands.options import accepted, site_of, state_of
 from edge.deploy.deployment import Deployment, Installed, read_deployment
 from edge.deploy.first_try import tried_apart
 from edge.deploy.site import Site
+from edge.deploy.source import offered, was_installed
 from edge.deploy.verbs import dismiss, install, promote, rollback
 from edge.model.opened import Active, activate
 from edge.session.status import Status as Running
@@ -49,10 +51,15 @@ class Status(msgspec.Struct, kw_only=True):
 def install_bundle(options: argparse.Namespace) -> int:
     """`edge install`."""
     began = time.monotonic()
+    offer = offered(options.bundle)  # before root becomes the agent's user, who may not read it
     site = site_of(options)
+    if options.once and was_installed(site.folder, sha256(offer.data)):
+        _say(f"{offer.where} was installed here before: nothing is done")
+        return 0
     active, state = install(
-        site, options.bundle, allow_unsigned=options.allow_unsigned, shadow=options.shadow, first=tried_apart
-    )
+        site, offer.where, data=offer.data, allow_unsigned=options.allow_unsigned, shadow=options.shadow,
+        first=tried_apart,
+    )  # fmt: skip
     took = f"{time.monotonic() - began:.2f} s"
     if options.shadow:
         _say(f"{active.ref.name} rides along through {active.runtime.name}, verified and self-tested in {took}")

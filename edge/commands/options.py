@@ -13,6 +13,7 @@ from contracts.features.channels import read_channels
 from contracts.features.schema import FeatureSchema, feature_schema
 from contracts.shell.broker import VERSIONS, Broker, parse_broker
 from contracts.shell.cli import Parser
+from contracts.shell.owner import become_owner
 from contracts.shell.paths import default_trust, shown, state_folder, trust_folder
 
 if TYPE_CHECKING:
@@ -73,8 +74,10 @@ def add_site(parser: Parser) -> None:
 
 
 def state_of(options: argparse.Namespace) -> Path:
-    """`--state`, or the default. Raises `ConfigError`."""
-    return options.state or state_folder()
+    """`--state`, or the default; root becomes its owner. Raises `ConfigError`."""
+    folder = options.state or state_folder()
+    become_owner(folder)
+    return folder
 
 
 def accepted(options: argparse.Namespace) -> tuple[FeatureSchema, TrustedKeys | None]:

@@ -41,11 +41,13 @@ def add(commands: Commands) -> None:
 
 def _outbox(options: argparse.Namespace) -> int:
     from contracts.errors import MissingError
+    from contracts.shell.owner import become_owner
     from edge.deliver.outbox import opened
 
     path = options.outbox or outbox_path()
     if not path.is_file():
         raise MissingError(path, "no such file", expected="an outbox", remedy="name it with --outbox")
+    become_owner(path.absolute().parent)
     with opened(path) as outbox:
         if options.what == "resend":
             print(f"{outbox.resend()} events go to the end of the queue, {outbox.depth} wait")

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import ConfigError
+from contracts.shell.owner import become_owner
 from edge.commands.options import Commands, add_config, hostname, seconds
 
 
@@ -26,6 +27,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--drain-timeout", type=seconds, default=5.0, metavar="S", help="how long to wait for the broker at the end"
     )
+    parser.add_argument(
+        "--wait", action="store_true", help="where no bundle is installed or no guest is named, wait for one"
+    )
     parser.set_defaults(work=_run)
 
     parser = commands.add_parser(
@@ -35,6 +39,7 @@ def add(commands: Commands) -> None:
         example="edge check-config firmware-config/edge.toml",
     )
     parser.add_argument("config", type=Path, metavar="FILE", help="such as firmware-config/edge.toml")
+    parser.add_argument("--wait", action="store_true", help="one that names no guest yet will do")
     parser.set_defaults(work=_check)
 
 
@@ -42,10 +47,10 @@ def _run(options: argparse.Namespace) -> int:
     from edge.config import Config, read_config
     from edge.config.settings import RecordTable
     from edge.session.running import Running, Start
-    from edge.session.site import models_of, schema_of
+    from edge.session.site import models_of, schema_of, state_of
 
     def read() -> Config:
-        config = read_config(options.config)
+        config = read_config(options.config, guests_may_come=options.wait)
         if options.tee is None:
             return config
         if config.record is not None and Path(config.record.store) != options.tee.absolute():
@@ -56,23 +61,24 @@ def _run(options: argparse.Namespace) -> int:
         return msgspec.structs.replace(config, record=config.record or RecordTable(store=str(options.tee.absolute())))
 
     config = read()
+    become_owner(state_of(config))
     schema = schema_of(config)
     start = Start(
         read=read,
         node=config.node or hostname(),
         schema=schema,
-        models=lambda: models_of(config, schema),
+        models=lambda config: models_of(config, schema),
         drain_s=options.drain_timeout,
+        waits=options.wait,
     )
     return Running(start).run()
 
 
 def _check(options: argparse.Namespace) -> int:
     from edge.config import read_config
-    from edge.session.running import broker_of
-    from edge.session.site import schema_of
+    from edge.session.site import broker_of, schema_of
 
-    config = read_config(options.config)
+    config = read_config(options.config, guests_may_come=options.wait)
     broker = broker_of(config)
     schema_of(config)
     print(f"node {config.node or hostname()}, events to {broker.url}")

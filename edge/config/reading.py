@@ -22,8 +22,11 @@ _UNKNOWN = re.compile(r"unknown field `(.*)`$")
 _MISSING = re.compile(r"missing required field `(.*)`$")
 
 
-def read_config(path: Path) -> Config:
-    """Raises `MissingError`, `UnreadableError`, `BoundError`, `ConfigError`."""
+def read_config(path: Path, *, guests_may_come: bool = False) -> Config:
+    """guests_may_come: it need not name one yet.
+
+    Raises `MissingError`, `UnreadableError`, `BoundError`, `ConfigError`.
+    """
     try:
         text = read_file(path, _LARGEST).decode("utf-8-sig")
         said = tomllib.loads(text)
@@ -36,22 +39,23 @@ def read_config(path: Path) -> Config:
         raise ConfigError(where, f"no TOML: {found}", expected="a TOML file", remedy="correct that line") from None
     except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
         raise ConfigError(path, f"no TOML: {error}", expected="a TOML file", remedy="correct it") from None
-    return _Reader(path, Places(text)).config(said)
+    return _Reader(path, Places(text), guests_may_come).config(said)
 
 
 class _Reader:
     """One file."""
 
-    def __init__(self, path: Path, places: Places) -> None:
-        self._path, self._places = path, places
+    def __init__(self, path: Path, places: Places, guests_may_come: bool) -> None:
+        self._path, self._places, self._guests_may_come = path, places, guests_may_come
 
     def config(self, said: dict[str, Any]) -> Config:
         tables = {field.name: field for field in msgspec.structs.fields(Config)}
         for key in said:
             if key not in tables:
                 raise self._refuse(f"unknown key `{key}`", _nearest(key, tables), "", 0, key)
-        guests = said.get("guest")
-        if not isinstance(guests, list) or not guests or not all(isinstance(one, dict) for one in guests):
+        none_yet = self._guests_may_come and "guest" not in said
+        guests = [] if none_yet else said.get("guest")
+        if not isinstance(guests, list) or not (guests or none_yet) or not all(isinstance(one, dict) for one in guests):
             found = "no [[guest]]" if "guest" not in said else "`guest` is no list of tables"
             raise self._refuse(found, "write a [[guest]] for each guest", "", 0, "guest")
         if not isinstance(said.get("broker"), dict):

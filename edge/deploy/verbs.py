@@ -20,6 +20,7 @@ from edge.deploy.deployment import (
     write_deployment,
 )
 from edge.deploy.site import Site
+from edge.deploy.source import remember
 from edge.model.opened import Active
 
 First = Callable[[object, Callable[[], object]], None]
@@ -37,10 +38,11 @@ def install(
     allow_unsigned: bool,
     shadow: bool,
     first: First = _nothing,
+    data: bytes | None = None,
 ) -> tuple[Active, Deployment]:
     """Verify a bundle, copy it beside those in use, self-test the copy, and make it the current one (or the shadow).
 
-    first: opens the copy before it is opened here.
+    first: opens the copy before it is opened here. data: the bundle's bytes, where they were read already.
 
     Raises `MissingError`, `TornError`, `BundleError` and its kin, `DigestError`, `SchemaMismatchError`, `StorageError`,
     `ConfigError` for a shadow of nothing. After any of them, and after a power cut, what was installed is as before.
@@ -50,7 +52,7 @@ def install(
             site.folder, "no bundle to shadow", expected="a current one", remedy="install one without --shadow first"
         )
     # from one reading of the file: what is verified is what is copied
-    data = read_file(bundle, MAX_BUNDLE)
+    data = read_file(bundle, MAX_BUNDLE) if data is None else data
     found = read_bundle(bundle, schema=site.schema, trust=site.trust, allow_unsigned=allow_unsigned, data=data)
     made = Installed(
         # of all its bytes: the manifest's digest says nothing of who signed it
@@ -66,6 +68,7 @@ def install(
         with changing(site.folder) as before:
             state = _with_shadow(before, made) if shadow else _with_current(before, made)
             write_deployment(site.folder, state)
+        remember(site.folder, sha256(data))
     return active, state
 
 

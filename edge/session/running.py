@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from contracts.errors import BusyError, ConfigError, PhasewatchError, StorageError
 from contracts.features.schema import SECOND, FeatureSchema
-from contracts.shell.broker import Broker, parse_broker
+from contracts.shell.broker import Broker
 from contracts.shell.memory import be_frugal, give_back
-from contracts.shell.paths import outbox_path, state_folder
+from contracts.shell.paths import outbox_path
 from edge.collectors.base import now
 from edge.collectors.netflow import NetflowCollector
 from edge.collectors.supervise import Supervised
@@ -38,6 +36,8 @@ from edge.session.delivery import Delivery
 from edge.session.guests import Guests, Shared
 from edge.session.homeassistant import announce, status_topic
 from edge.session.scraped import Scraped
+from edge.session.signals import Signals
+from edge.session.site import broker_of, bundle_of, state_of
 from edge.session.status import EVERY_S, remove_status, status_of, write_status
 
 _log = logging.getLogger("edge")
@@ -49,13 +49,15 @@ _MB = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """What `edge run` was told. read: the configuration, anew at each reload; models: opens what watches."""
+    """What `edge run` was told. read: the configuration, anew at each reload; models: opens what watches; waits: for a
+    bundle and for guests, where there are none yet."""
 
     read: Callable[[], Config]
     node: str
     schema: FeatureSchema
-    models: Callable[[], Models]
+    models: Callable[[Config], Models]
     drain_s: float
+    waits: bool = False
 
 
 class Running:
@@ -66,13 +68,15 @@ class Running:
         self._config = start.read()
         self._broker = broker_of(self._config)
         self._notifier = Notifier()
-        self._stopping = self._reloading = False
+        self._told = Signals()
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT; returns 0. Raises `BrokerError`, `StorageError` and what opening a bundle raises."""
         be_frugal()
-        with self._signals():
-            models = self._start.models()
+        with self._told.heard():
+            if not self._bundle_is_there():
+                return 0
+            models = self._start.models(self._config)
             try:
                 self._notifier.ready()
                 if self._clock_is_set():
@@ -113,11 +117,11 @@ class Running:
 
     def _loop(self, outbox: Outbox) -> None:
         told = 0.0
-        while not self._stopping:
+        while not self._told.stopping:
             began = time.monotonic()
             self._guests.turn(now())
             self._notifier.alive()
-            if self._reloading:
+            if self._told.reloading:
                 self._reload(outbox)
             if self._delivery.fault is not None:
                 raise self._delivery.fault
@@ -202,7 +206,7 @@ class Running:
 
     def _reload(self, outbox: Outbox) -> None:
         """Another configuration, or the old one where the new one will not do. Bundles are followed by themselves."""
-        self._reloading = False
+        self._told.reloading = False
         self._notifier.reloading()
         try:
             config = self._start.read()
@@ -222,7 +226,7 @@ class Running:
                 self._listen(config)
             self._config = config
             self._use(outbox, config)
-            _log.info("another configuration: %s", ", ".join(guest.id for guest in config.guest))
+            _log.info("another configuration: %s", ", ".join(guest.id for guest in config.guest) or "no guest")
         self._notifier.ready()
 
     def _call_another(self, outbox: Outbox, config: Config, broker: Broker) -> None:
@@ -241,49 +245,46 @@ class Running:
             if getattr(config, name) != getattr(self._config, name)
         ]
 
+    def _bundle_is_there(self) -> bool:
+        """Wait for one to be installed, if that is wanted. False if stopped before."""
+
+        def there() -> bool:
+            if self._told.reloading:
+                self._told.reloading = False
+                try:
+                    self._config = self._start.read()
+                    self._broker = broker_of(self._config)
+                except PhasewatchError as error:
+                    _log.error("the old configuration stays: %s", error)
+                self._notifier.reloading()
+                self._notifier.ready()
+            try:
+                return bundle_of(self._config) is not None
+            except PhasewatchError:  # whoever opens it says so
+                return True
+
+        return not self._start.waits or self._wait(there, "no bundle is installed yet: edge install FILE")
+
     def _clock_is_set(self) -> bool:
-        """Wait until it is: a Pi has no clock of its own, and begins in the past. False if stopped before."""
-        if now().wall_ns < SET_SINCE_NS:
-            _log.warning("the clock shows %s and is not set yet; waiting", time.strftime("%Y-%m-%d", time.gmtime()))
-            self._notifier.status("waiting for the clock to be set")
-        while now().wall_ns < SET_SINCE_NS:
-            if self._stopping:
+        """A Pi has no clock of its own, and begins in the past. False if stopped before."""
+        date = time.strftime("%Y-%m-%d", time.gmtime())
+        return self._wait(lambda: now().wall_ns >= SET_SINCE_NS, f"the clock shows {date} and is not set yet")
+
+    def _wait(self, true: Callable[[], bool], why: str) -> bool:
+        """False if stopped before."""
+        told = False
+        while not true():
+            if self._told.stopping:
                 return False
+            if not told:
+                _log.warning("%s; waiting", why)
+                self._notifier.ready()
+                self._notifier.status(f"waiting: {why}")
+                told = True
             self._notifier.alive()
             time.sleep(TURN_S)
         return True
 
     @property
     def _state(self) -> Path:
-        return state_folder() if self._config.bundle.state is None else Path(self._config.bundle.state)
-
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end it in order, SIGHUP reloads. Handlers only set flags: the loop looks at them."""
-
-        def stop(_number: int, _frame: FrameType | None) -> None:
-            self._stopping = True
-
-        def reload(_number: int, _frame: FrameType | None) -> None:
-            self._reloading = True
-
-        wanted = {signal.SIGTERM: stop, signal.SIGINT: stop, signal.SIGHUP: reload}
-        before = {number: signal.signal(number, handler) for number, handler in wanted.items()}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def broker_of(config: Config) -> Broker:
-    """Where events go. Raises `ConfigError`."""
-    table = config.broker
-    return parse_broker(
-        table.url,
-        password_file=None if table.password_file is None else Path(table.password_file),
-        ca_file=None if table.ca_file is None else Path(table.ca_file),
-        certificate=None if table.client_certificate is None else Path(table.client_certificate),
-        key=None if table.client_key is None else Path(table.client_key),
-        version=table.mqtt_version,
-    )
+        return state_of(self._config)

@@ -1,4 +1,4 @@
-"""From a configuration to what watches: the feature schema, whom to trust, and the models."""
+"""From a configuration to what watches, and where that goes: feature schema, whom to trust, models, broker."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from contracts.bundle.keys import TrustedKeys, load_trusted_keys
 from contracts.features.channels import read_channels
 from contracts.features.schema import FeatureSchema, feature_schema
+from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.paths import default_trust, state_folder
 from edge.config import Config
+from edge.deploy.deployment import read_deployment
 from edge.deploy.follow import Follower
 from edge.deploy.site import Site
 from edge.model.models import Fixed, Models
@@ -23,8 +25,7 @@ def schema_of(config: Config) -> FeatureSchema:
 
 def site_of(config: Config, schema: FeatureSchema) -> Site:
     """Where bundles are installed. Raises `MissingError`, `ConfigError`."""
-    state = config.bundle.state
-    site = Site(folder=Path(state) if state else state_folder(), schema=schema, trust_folder=_trust_folder(config))
+    site = Site(folder=state_of(config), schema=schema, trust_folder=_trust_folder(config))
     trusted(config)
     return site
 
@@ -41,6 +42,32 @@ def models_of(config: Config, schema: FeatureSchema) -> Models:
     if bundle.file is None:
         return Follower(site_of(config, schema))
     return Fixed(activate(Path(bundle.file), schema, trusted(config), allow_unsigned=bundle.allow_unsigned))
+
+
+def bundle_of(config: Config) -> str | None:
+    """What would watch: the file that is named, or the name of what is installed. Raises as `read_deployment`."""
+    if config.bundle.file is not None:
+        return config.bundle.file
+    current = read_deployment(state_of(config)).current
+    return None if current is None else current.name
+
+
+def state_of(config: Config) -> Path:
+    """The agent's own folder. Raises `ConfigError` where there is no home."""
+    return Path(config.bundle.state) if config.bundle.state else state_folder()
+
+
+def broker_of(config: Config) -> Broker:
+    """Where events go. Raises `ConfigError`."""
+    table = config.broker
+    return parse_broker(
+        table.url,
+        password_file=None if table.password_file is None else Path(table.password_file),
+        ca_file=None if table.ca_file is None else Path(table.ca_file),
+        certificate=None if table.client_certificate is None else Path(table.client_certificate),
+        key=None if table.client_key is None else Path(table.client_key),
+        version=table.mqtt_version,
+    )
 
 
 def _trust_folder(config: Config) -> Path | None:

@@ -44,7 +44,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     def sentence(self) -> str:
         """All of it in one."""
         down = [f"{guest.id} without {', '.join(guest.down)}" for guest in self.guests if guest.down]
-        watching = f"watching {', '.join(guest.id for guest in self.guests)}"
+        names = ", ".join(guest.id for guest in self.guests)
+        watching = f"watching {names or 'nothing yet: write a [[guest]] in edge.toml, and reload'}"
         waiting = [f"{self.outbox_depth} events wait"] if self.outbox_depth > 100 else []
         return "; ".join([watching, *down, f"broker: {self.broker}", *waiting])
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # A tiny guest of Debian's kernel and busybox, for trying things out and for the tests:
-#   build.sh OUT     makes OUT/kernel and OUT/initrd (about 10 MB), once
+#   build.sh OUT     makes OUT/kernel and OUT/initrd (about 10 MB) for this machine's own architecture, once
 # It needs no root: packages are fetched and unpacked, not installed. See docs/live.md for how it is started.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -11,8 +11,9 @@ rm -rf "$out"
 mkdir -p "$out/packages" "$out/root/drivers" "$out/root/bin"
 out=$(cd "$out" && pwd)
 cd "$out/packages"
-kernel=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
-[ -n "$kernel" ] || { echo "guest: no linux-image-cloud-amd64; expected Debian's packages; apt-get update" >&2; exit 2; }
+cloud=linux-image-cloud-$(dpkg --print-architecture)
+kernel=$(apt-cache depends "$cloud" | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+[ -n "$kernel" ] || { echo "guest: no $cloud; expected Debian's packages; apt-get update" >&2; exit 2; }
 apt-get download -q -o APT::Sandbox::User=root "$kernel" busybox-static >/dev/null
 for package in *.deb; do dpkg -x "$package" unpacked; done
 cp unpacked/boot/vmlinuz-* "$out/kernel"
@@ -21,7 +22,13 @@ modules=$(echo unpacked/lib/modules/*/kernel)
 for driver in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
     drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/virtio/virtio_mmio net/core/failover \
     drivers/net/net_failover drivers/net/virtio_net drivers/block/virtio_blk drivers/char/virtio_console; do
-    cp "$modules/$driver.ko" "$out/root/drivers/"
+    if [ -f "$modules/$driver.ko" ]; then
+        cp "$modules/$driver.ko" "$out/root/drivers/"
+    elif [ -f "$modules/$driver.ko.xz" ]; then # Debian 13's are packed
+        "$out/root/bin/busybox" unxz -c "$modules/$driver.ko.xz" >"$out/root/drivers/$(basename "$driver").ko"
+    else
+        continue # part of this kernel
+    fi
     basename "$driver.ko" >>"$out/root/drivers/order"
 done
 cc -static -Os -Wall -Wextra -Werror -o "$out/root/feed" "$here/feed.c"

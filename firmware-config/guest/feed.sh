@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # The same lines as feed.c, where no program for the guest's architecture is at hand: busybox alone. About five a
 # second are what a small guest manages; the rest is masked on the host.
 #   feed.sh [PORT]

@@ -1,0 +1,1 @@
+"""Real packages in real systems: clean roots of Debian, a booted systemd, whole machines."""

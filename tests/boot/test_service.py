@@ -1,0 +1,163 @@
+"""The agent under a real systemd, booted: as docs/pi.md says, word by word, and whatever happens to it afterwards."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from contracts.features.schema import SECOND
+from tests.boot.conftest import Debs, Watched
+from tests.live.lab import until
+
+pytestmark = [pytest.mark.slow, pytest.mark.system]
+CONFIG = "/etc/phasewatch/edge.toml"
+DROP_IN = "/etc/systemd/system/phasewatch-edge.service.d/test.conf"
+
+
+@contextmanager
+def set_for_a_while(watched: Watched, lines: str) -> Iterator[None]:
+    """Other settings of the unit. The agent runs as before when the block ends."""
+    watched.container.sh(
+        f"mkdir -p {DROP_IN.rpartition('/')[0]}; printf '{lines}' > {DROP_IN}; systemctl daemon-reload"
+    )
+    try:
+        yield
+    finally:
+        watched.container.sh(
+            f"rm -f {DROP_IN}; systemctl daemon-reload; systemctl stop phasewatch-edge-again.timer; "
+            "systemctl reset-failed; systemctl restart phasewatch-edge"
+        )
+        watched.windows()
+
+
+def is_whole(watched: Watched, first: int) -> None:
+    """No window between two is missing: they end every five seconds, and their places follow one another."""
+    windows = watched.events("window")[first:]
+    ends = [one["data"]["end_wall_ns"] for one in windows]
+    assert [later - earlier for earlier, later in itertools.pairwise(ends)] == [5 * SECOND] * (len(ends) - 1)
+
+
+def test_the_guide_leads_to_a_watched_guest(watched: Watched) -> None:
+    observed = watched.windows()[-1]["data"]["observed"]
+    assert "FAULT" not in watched.said, watched.said
+    assert re.search(r"^ok +camera-1 proc +up", watched.said, re.MULTILINE), watched.said
+    assert re.search(r"^ok +broker MQTT +accepted \(MQTT 5\)", watched.said, re.MULTILINE), watched.said
+    assert observed["guest"] == observed["netflow"] == 1
+    assert observed["proc"] == 14 / 16  # without two capabilities, /proc/PID/io is masked
+    assert "watching camera-1; broker: connected" in watched.container.property("StatusText")
+
+
+def test_the_dashboard_serves_its_page(watched: Watched) -> None:
+    page = watched.container.sh(
+        "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8080/\").read().decode())'"
+    )
+    assert "camera-1" in page
+
+
+def test_the_agent_is_ready_only_once_its_bundle_is_open(watched: Watched) -> None:
+    with set_for_a_while(watched, ""):
+        watched.container.sh("systemctl restart phasewatch-edge")
+        assert watched.container.property("ActiveState") == "active"
+        assert watched.container.property("NotifyAccess") == "main"
+        watched.container.says("camera-1 qmp: up")
+
+
+def test_secrets_are_handed_over_and_not_to_be_read(watched: Watched) -> None:
+    assert watched.container.sh("stat -c '%a %U' /etc/phasewatch/credentials") == "700 root"
+    password = watched.container.sh("cat /etc/phasewatch/credentials/mqtt-password")
+    denied = watched.container.sh("runuser -u phasewatch -- cat /etc/phasewatch/credentials/mqtt-password", check=False)
+    assert "Permission denied" in denied
+    assert password not in watched.container.journal()
+    assert password not in watched.container.sh(f"tr '\\0' '\\n' < /proc/{watched.pid}/environ")
+    assert password not in watched.container.sh("ps axww -o args")
+
+
+def test_what_is_not_needed_is_out_of_reach(watched: Watched) -> None:
+    """Of the running process, as the kernel has it."""
+    status = watched.container.sh(f"cat /proc/{watched.pid}/status")
+    found = dict(re.findall(r"^(\w+):\s+(.*)$", status, re.MULTILINE))
+    assert found["CapEff"] == found["CapBnd"] == found["CapAmb"] == "0" * 16
+    assert found["NoNewPrivs"] == "1"
+    assert found["Seccomp"] == "2"
+    assert "0\t" not in found["Uid"]
+
+
+def test_another_configuration_and_another_bundle_cost_no_window(watched: Watched, debs: Debs) -> None:
+    before, pid = len(watched.windows()) - 1, watched.pid
+    watched.container.sh(
+        f"sed -i 's/^node = .*/node = \"pi-1\" # the same/' {CONFIG}; systemctl reload phasewatch-edge"
+    )
+    watched.container.says("another configuration: camera-1")
+    was = watched.events("window")[-1]["data"]["bundle"]["name"]
+    (other,) = (path.name for path in debs.bundles if was not in path.name)
+    assert f"{other.removesuffix('.bundle')} is the current bundle" in watched.container.sh(
+        f"edge install /shared/{other}"
+    )
+    until(lambda: watched.events("window")[-1]["data"]["bundle"]["name"] in other, 30, "window of the other bundle")
+    watched.windows()
+    assert watched.pid == pid
+    is_whole(watched, before)
+    owners = watched.container.sh("find /var/lib/phasewatch ! -user phasewatch")
+    assert owners == "", "root left files that the agent cannot change"
+
+
+def test_a_faulty_configuration_is_refused_with_its_line_and_the_old_one_stays(watched: Watched) -> None:
+    before = len(watched.windows()) - 1
+    watched.container.sh(f"cp {CONFIG} /tmp/good; echo 'nonsense = 1' >> {CONFIG}; systemctl reload phasewatch-edge")
+    line = int(watched.container.sh(f"wc -l < {CONFIG}"))
+    watched.container.says(f"the old configuration stays: {CONFIG}:{line}: unknown key `nonsense`")
+    watched.container.sh(f"cp /tmp/good {CONFIG}; systemctl reload phasewatch-edge")
+    watched.windows()
+    is_whole(watched, before)
+
+
+def test_an_agent_that_hangs_is_killed_by_systemds_watchdog_and_started_anew(watched: Watched) -> None:
+    with set_for_a_while(watched, "[Service]\\nWatchdogSec=6s\\n"):
+        watched.container.sh("systemctl restart phasewatch-edge")
+        watched.windows()
+        pid = watched.pid
+        watched.container.sh(f"kill -STOP {pid}")
+        watched.container.says("Watchdog timeout (limit 6s)!")
+        until(lambda: watched.pid not in (0, pid), 60, "another process")
+        watched.windows()
+
+
+def test_a_crash_loop_rests_after_five_starts_and_goes_on_by_itself(watched: Watched) -> None:
+    """With shorter times than the unit's own: the intervals are systemd's to count."""
+    settings = "[Service]\\nRestartSec=100ms\\nExecStart=\\nExecStart=/bin/false\\n"
+    timer = "/etc/systemd/system/phasewatch-edge-again.timer.d"
+    soon = "[Timer]\\nOnActiveSec=\\nOnActiveSec=3s\\nAccuracySec=1s\\n"
+    watched.container.sh(f"mkdir -p {timer}; printf '{soon}' > {timer}/test.conf")
+    try:
+        with set_for_a_while(watched, settings):
+            watched.container.sh("systemctl restart phasewatch-edge", check=False)
+            watched.container.says("Start request repeated too quickly.")
+            until(lambda: watched.container.property("ActiveState") == "failed", 30, "rest")
+            waits = watched.container.property("ActiveState", "phasewatch-edge-again.timer")
+            assert waits in ("active", "activating"), watched.container.journal("phasewatch-edge-again.timer")
+            watched.container.sh(f"rm {DROP_IN}; systemctl daemon-reload; systemctl reset-failed phasewatch-edge")
+            until(lambda: watched.container.property("ActiveState") == "active", 60, "start by the timer")
+    finally:
+        watched.container.sh(f"rm -r {timer}; systemctl daemon-reload")
+
+
+def test_a_stop_is_told_and_leaves_nothing_behind(watched: Watched) -> None:
+    with set_for_a_while(watched, ""):
+        before = watched.heard().count("/availability stopped")
+        watched.container.sh("systemctl stop phasewatch-edge")
+        until(lambda: watched.heard().count("/availability stopped") == before + 1, 10, "word of the stop")
+        assert watched.container.property("Result") == "success"
+        assert not watched.container.sh("pgrep -u phasewatch", check=False)
+
+
+def test_a_state_folder_that_is_read_only_is_said_and_nothing_else_is_touched(watched: Watched) -> None:
+    before = watched.container.sh("cd /var/lib/phasewatch && find . -type f -exec md5sum {} +")
+    with set_for_a_while(watched, "[Service]\\nReadOnlyPaths=/var/lib/phasewatch\\nRestart=no\\n"):
+        watched.container.sh("systemctl stop phasewatch-edge; systemctl start phasewatch-edge", check=False)
+        watched.container.says("edge: /var/lib/phasewatch/")
+        assert re.search(r"edge: /var/lib/phasewatch/\S+: .*; expected .*", watched.container.journal())
+        assert before
