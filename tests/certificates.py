@@ -21,11 +21,14 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         self.certificate = self._write("ca", self._build(self._name, self._key, [], 30, authority=True), self._key)
 
-    def issue(self, name: str, *names: str, days: int = 30) -> tuple[Path, Path]:
-        """Certificate and key, for these host names and addresses. days: until it expires, or since, if negative."""
+    def issue(self, name: str, *names: str, days: int = 30, begun: int = 60) -> tuple[Path, Path]:
+        """Certificate and key, for these host names and addresses. days: until it expires, or since, if negative;
+        begun: since it is valid, or until then, if negative."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        return self._write(name, self._build(subject, key, list(names), days), key), self._folder / f"{name}.key"
+        return self._write(
+            name, self._build(subject, key, list(names), days, begun=begun), key
+        ), self._folder / f"{name}.key"
 
     def _build(
         self,
@@ -35,6 +38,7 @@ class Authority:
         days: int,
         *,
         authority: bool = False,
+        begun: int = 60,
     ) -> x509.Certificate:
         now = datetime.now(UTC)
         builder = (
@@ -43,7 +47,7 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=60))
+            .not_valid_before(now - timedelta(days=begun))
             .not_valid_after(now + timedelta(days=days))
             .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

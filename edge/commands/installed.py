@@ -12,6 +12,7 @@ import msgspec
 from contracts.errors import BundleError, MissingError, PhasewatchError
 from contracts.files import sha256
 from contracts.shell.cli import print_json
+from contracts.shell.paths import state_folder
 from contracts.text import printable
 from edge.commands.options import accepted, site_of, state_of
 from edge.deploy.deployment import Deployment, Installed, read_deployment
@@ -51,6 +52,7 @@ class Status(msgspec.Struct, kw_only=True):
 def install_bundle(options: argparse.Namespace) -> int:
     """`edge install`."""
     began = time.monotonic()
+    options.state = options.state or state_folder()
     offer = offered(options.bundle)  # before root becomes the agent's user, who may not read it
     site = site_of(options)
     if options.once and was_installed(site.folder, sha256(offer.data)):

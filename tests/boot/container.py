@@ -26,7 +26,7 @@ exec systemd-nspawn --boot --directory="$2/merged" --register=no --keep-unit --c
 """No controller is needed to boot; CPU and memory are limited by whole machines alone (`machine.py`)."""
 
 _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup")
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root",
     "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "DEBIAN_FRONTEND": "noninteractive",
 }  # fmt: skip
@@ -64,7 +64,7 @@ class Container:
         """Run a script inside, as root; what it said, both streams together."""
         done = subprocess.run(
             [program("nsenter"), f"--target={self._init}", *_NAMESPACES, "--", "/bin/sh", "-c", script],
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
             timeout=seconds, cwd="/",
         )  # fmt: skip

@@ -132,6 +132,15 @@ def test_what_is_not_named_comes_from_systemds_credentials(tmp_path: Path, monke
     assert (named.certificate, named.key) == (tmp_path / "both.pem", None)
 
 
+def test_a_credential_of_an_empty_line_stands_for_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the units set it where there is no file to load."""
+    for name in ("mqtt-password", "mqtt-ca.pem", "mqtt-client.pem", "mqtt-client.key"):
+        (tmp_path / name).write_text("\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    broker = parse_broker("mqtts://me@pi")
+    assert (broker.password, broker.ca_file, broker.certificate, broker.key) == (None, None, None, None)
+
+
 @pytest.mark.parametrize(
     ("url", "options", "message"),
     [

@@ -28,9 +28,11 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextlib.contextmanager
-def over_tls(authority: Authority, folder: Path, *names: str, days: int = 30, more: str = "") -> Iterator[int]:
+def over_tls(
+    authority: Authority, folder: Path, *names: str, days: int = 30, begun: int = 60, more: str = ""
+) -> Iterator[int]:
     """A mosquitto with a certificate for these names; its port."""
-    certificate, key = authority.issue("broker", *names, days=days)
+    certificate, key = authority.issue("broker", *names, days=days, begun=begun)
     settings = f"certfile {certificate}\nkeyfile {key}\ncafile {authority.certificate}\n{more}"
     with mosquitto_with(folder, settings) as url:
         yield int(url.rpartition(":")[2])
@@ -61,6 +63,15 @@ def test_a_certificate_for_another_name(authority: Authority, tmp_path: Path) ->
         assert found.endswith("; call the broker by the name that its certificate is for")
         assert "IP address mismatch" in trouble(
             parse_broker(f"mqtts://127.0.0.1:{port}", ca_file=authority.certificate)
+        )
+
+
+def test_a_certificate_that_is_not_valid_yet(authority: Authority, tmp_path: Path) -> None:
+    """As a machine sees it whose clock is behind."""
+    with over_tls(authority, tmp_path, "localhost", begun=-5) as port:
+        broker = parse_broker(f"mqtts://localhost:{port}", ca_file=authority.certificate)
+        assert trouble(broker) == (
+            "TLS: certificate refused: certificate is not yet valid; it will be valid later: set this machine's clock"
         )
 
 

@@ -25,8 +25,10 @@ import pytest
 from contracts.features.schema import SECOND, FeatureSchema
 from edge.deliver.tables import waiting
 from edge.deploy.site import Site
-from tests.brokers import Subscriber, free_port, mosquitto_on
+from edge.session.status import read_status
+from tests.brokers import Subscriber, free_port, mosquitto_on, mosquitto_with
 from tests.bundles import make_bundle
+from tests.certificates import Authority
 from tests.edge.sites import put
 from tests.live.clock import Clock
 from tests.live.lab import Agent, until
@@ -112,7 +114,8 @@ def test_a_machine_whose_clock_is_not_set_waits_says_so_and_starts_by_itself(pla
         manager.settimeout(30)
         agent = place.run(NOTIFY_SOCKET=str(tmp_path / "notify"), WATCHDOG_USEC="4000000", **clock.env)
         told: list[str] = []
-        while "STATUS=waiting for the clock to be set" not in told or "WATCHDOG=1" not in told:
+        waiting = "STATUS=waiting: the clock shows 1970-01-01 and is not set yet"
+        while waiting not in told or "WATCHDOG=1" not in told:
             told.append(manager.recv(4096).decode())
         agent.says("the clock shows 1970-01-01 and is not set yet; waiting")
         assert not (tmp_path / "outbox.sqlite").exists()
@@ -124,6 +127,59 @@ def test_a_machine_whose_clock_is_not_set_waits_says_so_and_starts_by_itself(pla
         assert agent.stop() == 0
     started = json.loads(next(iter(p for p in queued(tmp_path / "outbox.sqlite").values() if '"started"' in p)))
     assert abs(started["data"]["started_wall_ns"] - time.time_ns()) < 120 * SECOND
+
+
+def test_a_clock_behind_the_brokers_certificate_keeps_the_events_until_it_is_set(place: Place, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "pki")
+    certificate, key = authority.issue("broker", "localhost", begun=1)
+    clock = Clock(tmp_path)
+    clock.set(-10 * 86_400)  # as of the last shutdown
+    with mosquitto_with(tmp_path, f"certfile {certificate}\nkeyfile {key}") as url:
+        tls = f'url = "mqtts://localhost:{url.rpartition(":")[2]}"\nca_file = "{authority.certificate}"'
+        place.config.write_text(re.sub('url = ".*"', tls, place.config.read_text()))
+        agent = place.run(**clock.env)
+        agent.says("certificate is not yet valid; it will be valid later: set this machine's clock")
+        until(lambda: windows(tmp_path, "g"), 60, "windows in the outbox")
+        clock.set(0)
+        agent.says("connected (MQTT 5)", seconds=120)
+        until(lambda: not windows(tmp_path, "g"), 60, "delivery of what was kept")
+        assert agent.stop() == 0
+
+
+def test_an_agent_that_waits_takes_its_first_bundle_and_its_first_guest(
+    place: Place, tmp_path: Path, schema: FeatureSchema, signing_key: Path
+) -> None:
+    """As after the package was installed."""
+    whole = re.sub('file = ".*bundle"\n', "", place.config.read_text())
+    place.config.write_text(whole.partition("[[guest]]")[0])
+    agent = place.run("--wait")
+    agent.says("no bundle is installed yet: edge install FILE; waiting")
+    place.config.write_text("nonsense")
+    agent.process.send_signal(signal.SIGHUP)
+    agent.says("the old configuration stays: ")
+    site = Site(folder=tmp_path / "state", schema=schema, trust_folder=signing_key.parent)
+    put(site, make_bundle(tmp_path, schema, signing_key, 0))
+    until(lambda: read_status(tmp_path / "state"), 60, "status")
+    status = read_status(tmp_path / "state")
+    assert status is not None
+    assert status.sentence.startswith("watching nothing yet: write a [[guest]] in edge.toml, and reload; ")
+    place.config.write_text(whole)
+    agent.process.send_signal(signal.SIGHUP)
+    agent.says("another configuration: g")
+    until(lambda: windows(tmp_path, "g"), 60, "windows")
+    assert agent.stop() == 0
+
+
+def test_an_agent_that_does_not_wait_is_refused_without_a_guest_or_a_bundle(place: Place) -> None:
+    whole = re.sub('file = ".*bundle"\n', "", place.config.read_text())
+    place.config.write_text(whole)
+    agent = place.run()
+    assert agent.process.wait(30) == 2
+    assert "no bundle is installed; expected one; edge install BUNDLE" in agent.log
+    place.config.write_text(whole.partition("[[guest]]")[0])
+    agent = place.run()
+    assert agent.process.wait(30) == 2
+    assert "no [[guest]]; expected the tables of edge.toml" in agent.log
 
 
 def test_a_guest_that_is_added_and_a_bundle_that_is_installed_cost_no_window(

@@ -118,6 +118,16 @@ def test_the_first_commands_make_the_folders_they_need(
     assert json.loads(out)["state"] == str(state)
 
 
+def test_under_systemd_the_units_own_folders_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/phasewatch")
+    monkeypatch.setenv("CONFIGURATION_DIRECTORY", "/etc/phasewatch")
+    assert str(paths.state_folder()) == "/var/lib/phasewatch"
+    assert str(paths.outbox_path()) == "/var/lib/phasewatch/outbox.sqlite"
+    assert str(paths.trust_folder()) == "/etc/phasewatch/trust"
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert str(paths.signing_key_path()).startswith("/somewhere/"), "a service signs nothing"
+
+
 @pytest.mark.parametrize(
     ("path", "variable", "option"),
     [
