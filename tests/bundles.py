@@ -39,13 +39,16 @@ void predict_window(const float* window, float* result) {
 
 
 @functools.cache
-def library(favourite: int, features: int) -> bytes:
-    """A shared library for this machine. It misbehaves where the environment says so: `PW<favourite>_CRASH` etc."""
+def library(favourite: int, features: int, compiler: str = "cc") -> bytes:
+    """A shared library, for this machine or the compiler's. It misbehaves where the environment says so:
+    `PW<favourite>_CRASH` etc."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "model.c").write_text(SOURCE)
         defines = [f"-DFAVOURITE={favourite}", f"-DFEATURES={features}", f'-DTRIGGER="PW{favourite}"']
-        subprocess.run(["cc", "-shared", "-fPIC", "-O1", *defines, "-o", "model.so", "model.c"], cwd=folder, check=True)
+        subprocess.run(
+            [compiler, "-shared", "-fPIC", "-O1", *defines, "-o", "model.so", "model.c"], cwd=folder, check=True
+        )
         return (folder / "model.so").read_bytes()
 
 
@@ -57,16 +60,18 @@ def make_bundle(
     *,
     golden_off: float = 0.0,
     wider: int = 0,
+    machine: str = platform.machine(),
 ) -> Path:
     """A signed bundle of a model that likes one phase. golden_off: how far its golden vectors are wrong; wider: by how
-    many features its library is."""
+    many features its library is; machine: for which it is compiled."""
     channels = view_of(schema.channels, "realistic")
     features = len(channels) * len(schema.statistics)
     data = library(favourite, features)
     windows = np.random.default_rng(favourite).random((4, features)).astype(np.float32)
     said = NativeRuntime(data, classes=len(PHASES)).predict_many(windows) + np.float32(golden_off)
-    data = library(favourite, features + wider)
-    name = f"model.{platform.machine()}.so"
+    compiler = "cc" if machine == platform.machine() else f"{machine}-linux-gnu-gcc"
+    data = library(favourite, features + wider, compiler)
+    name = f"model.{machine}.so"
     interval = Interval(value=0.5, low=0.4, high=0.6)
     card = Scorecard(
         recipe="held_out_host",
@@ -103,7 +108,7 @@ def make_bundle(
         phases=PHASES,
         channels=channels,
         view="summary",
-        artifacts=(Artifact(runtime="treelite-native", member=name, machine=platform.machine()),),
+        artifacts=(Artifact(runtime="treelite-native", member=name, machine=machine),),
         members={},
         temperature=1.0,
         abstain_below=0.5,

@@ -6,11 +6,14 @@ import itertools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from contracts.features.schema import SECOND
-from tests.boot.conftest import Debs, Watched
+from tests.boot.conftest import LATER, VERSION, Debs, Watched
+from tests.boot.container import container
+from tests.boot.roots import BOOTED, made
 from tests.live.lab import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -152,6 +155,78 @@ def test_a_stop_is_told_and_leaves_nothing_behind(watched: Watched) -> None:
         until(lambda: watched.heard().count("/availability stopped") == before + 1, 10, "word of the stop")
         assert watched.container.property("Result") == "success"
         assert not watched.container.sh("pgrep -u phasewatch", check=False)
+
+
+def test_a_bundle_that_is_put_into_the_folder_is_installed_by_itself_and_once(watched: Watched, debs: Debs) -> None:
+    """The .path unit of updates; the .timer runs the same service."""
+    inside, incoming = watched.container, "/srv/phasewatch/bundles"
+    inside.sh("systemctl enable --now phasewatch-update.path")
+    try:
+        now = watched.events("window")[-1]["data"]["bundle"]["name"]
+        # one that nobody has installed here: the same model, signed anew, would be another file; so forget what was
+        inside.sh("rm -f /var/lib/phasewatch/installed-before.json")
+        (other,) = (path.name for path in debs.bundles if now not in path.name)
+        inside.sh(f"cp /shared/{other} {incoming}/x.part && mv {incoming}/x.part {incoming}/{other}")
+        inside.says(f"{other.removesuffix('.bundle')} is the current bundle", unit="phasewatch-update")
+        until(lambda: watched.events("window")[-1]["data"]["bundle"]["name"] in other, 60, "window of the other bundle")
+        inside.sh(f"edge rollback; touch {incoming}/{other}; systemctl start phasewatch-update")
+        inside.says("was installed here before: nothing is done", unit="phasewatch-update")
+        assert inside.sh("systemctl show --property=Result --value phasewatch-update") == "success"
+        inside.sh(f"echo spoiled > {incoming}/y.part && mv {incoming}/y.part {incoming}/y.bundle")
+        inside.says(f"{incoming}/y.bundle: ", unit="phasewatch-update")
+        until(lambda: inside.property("Result", "phasewatch-update") == "exit-code", 30, "refusal that systemd shows")
+    finally:
+        inside.sh(f"systemctl disable --now phasewatch-update.path; rm -f {incoming}/*; systemctl reset-failed")
+
+
+def test_an_upgrade_that_would_not_start_leaves_the_old_agent_running_and_watching(
+    watched: Watched, debs: Debs
+) -> None:
+    inside = watched.container
+    inside.bring(debs.of(debs.later, "phasewatch-edge", "bookworm", "amd64"))
+    before, pid = len(watched.windows()) - 1, watched.pid
+    inside.sh(f"cp {CONFIG} /tmp/good && echo 'nonsense = 1' >> {CONFIG}")
+    said = inside.sh(f"dpkg --install --force-depends /shared/phasewatch-edge_{LATER}*.deb")
+    assert re.search(rf"phasewatch-edge: edge: {CONFIG}:\d+: unknown key `nonsense`", said), said
+    watched.windows()
+    (other,) = (
+        path for path in debs.bundles if watched.events("window")[-1]["data"]["bundle"]["name"] not in path.name
+    )
+    inside.sh(f"edge install /shared/{other.name}")  # the new program installs, the old agent takes it
+    until(
+        lambda: watched.events("window")[-1]["data"]["bundle"]["name"] in other.name, 60, "window of the other bundle"
+    )
+    assert watched.pid == pid
+    is_whole(watched, before)
+    inside.sh(f"cp /tmp/good {CONFIG}; systemctl restart phasewatch-edge")
+    watched.windows()
+    assert watched.pid != pid
+    assert f"edge {LATER}, " in inside.sh("edge --version") or f"edge {VERSION}, " in inside.sh("edge --version")
+
+
+def test_systemd_has_nothing_to_say_against_the_units(watched: Watched) -> None:
+    files = watched.container.sh("ls /lib/systemd/system/phasewatch-* /etc/systemd/system/phasewatch-guest@.service")
+    names = [path.replace("@.", "@tap0.") for path in files.split()]
+    assert len(names) >= 8
+    for name in names:
+        assert watched.container.sh(f"systemd-analyze verify --man=no {name}") == "", name
+
+
+def test_removed_and_purged_while_they_run_they_are_gone(debs: Debs, tmp_path: Path) -> None:
+    with container(made(BOOTED), tmp_path / "booted") as booted:
+        for package in ("phasewatch-edge", "phasewatch-dashboard"):
+            booted.bring(debs.of(debs.now, package, "bookworm", "amd64"))
+        booted.sh("dpkg --install /shared/*.deb")
+        booted.says("no bundle is installed yet: edge install FILE; waiting")
+        assert booted.property("ActiveState", "phasewatch-dashboard") == "active"
+        booted.sh("dpkg --remove phasewatch-dashboard phasewatch-edge")
+        assert not booted.sh("pgrep --full 'edge (run|dashboard)'", check=False)
+        assert booted.property("LoadState") in ("masked", "not-found")
+        booted.sh("dpkg --install /shared/*.deb")  # and again
+        until(lambda: booted.property("ActiveState") == "active", 60, "agent that is back")
+        booted.sh("dpkg --purge phasewatch-dashboard phasewatch-edge")
+        assert booted.property("LoadState") == "not-found"
+        assert booted.sh("ls -d /etc/phasewatch /var/lib/phasewatch*", check=False).count("No such file") == 2
 
 
 def test_a_state_folder_that_is_read_only_is_said_and_nothing_else_is_touched(watched: Watched) -> None:
