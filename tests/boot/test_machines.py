@@ -11,7 +11,8 @@ import pytest
 
 from contracts.features.schema import FeatureSchema
 from tests.boot.clean import Clean, clean
-from tests.boot.conftest import X86, build_debs
+from tests.boot.conftest import build_debs
+from tests.boot.guide import X86
 from tests.boot.machine import Machine, disk_of, with_scenario
 from tests.boot.roots import MACHINES, REPO, Root, emulated, made
 from tests.bundles import make_bundle

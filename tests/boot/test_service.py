@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from contracts.features.schema import SECOND
-from tests.boot.conftest import LATER, VERSION, Debs, Watched
+from tests.boot.conftest import LATER, VERSION, Debs
 from tests.boot.container import container
+from tests.boot.guide import Watched
 from tests.boot.roots import BOOTED, made
 from tests.live.lab import until
 
