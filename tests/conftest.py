@@ -104,8 +104,10 @@ def mosquitto(tmp_path: Path) -> Iterator[str]:
 
 
 LONG = (
-    "live/test_watch.py",
+    "boot/test_packages.py",
     "trainer/test_build.py",
+    "boot/test_service.py",
+    "live/test_watch.py",
     "pythons/test_pythons.py",
     "trainer/test_architectures.py",
     "trainer/test_experiment.py",

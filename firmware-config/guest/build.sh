@@ -17,8 +17,10 @@ kernel=$(apt-cache depends "$cloud" | sed -n 's/.*Depends: \(linux-image-[0-9].*
 apt-get download -q -o APT::Sandbox::User=root "$kernel" busybox-static >/dev/null
 for package in *.deb; do dpkg -x "$package" unpacked; done
 cp unpacked/boot/vmlinuz-* "$out/kernel"
-cp unpacked/bin/busybox "$out/root/bin/busybox"
-modules=$(echo unpacked/lib/modules/*/kernel)
+tree=unpacked
+[ -e "$tree/bin/busybox" ] || tree=unpacked/usr # since Debian 13
+cp "$tree/bin/busybox" "$out/root/bin/busybox"
+modules=$(find unpacked/lib/modules unpacked/usr/lib/modules -maxdepth 2 -name kernel 2>/dev/null | head -n 1)
 for driver in drivers/virtio/virtio_ring drivers/virtio/virtio drivers/virtio/virtio_pci_legacy_dev \
     drivers/virtio/virtio_pci_modern_dev drivers/virtio/virtio_pci drivers/virtio/virtio_mmio net/core/failover \
     drivers/net/net_failover drivers/net/virtio_net drivers/block/virtio_blk drivers/char/virtio_console; do

@@ -63,6 +63,10 @@ def test_packages_install_run_and_go_without_a_trace(name: str, debs: Debs, tmp_
         assert enabled.split() == ["enabled", "enabled"]
         asked = inside.sh("systemctl is-enabled phasewatch-update.timer phasewatch-update.path", status=None)
         assert asked.split() == ["disabled", "disabled"]
+        if root.architecture == "amd64":  # systemd 252 and 257
+            units = "/usr/lib/systemd/system/phasewatch-[deu]*[ehlrt]"
+            assert len(inside.sh(f"ls {units} | grep -v exporter").split()) == 6
+            assert inside.sh(f"ls {units} | grep -v exporter | xargs systemd-analyze verify --man=no") == ""
         inside.sh("touch /var/lib/phasewatch/outbox.sqlite; echo '# mine' >> /etc/phasewatch/edge.toml")
         inside.sh("dpkg --remove phasewatch-dashboard phasewatch-edge")
         assert "# mine" in inside.sh("cat /etc/phasewatch/edge.toml")
