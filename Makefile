@@ -66,8 +66,8 @@ test: $(READY) system ## everything: linters, types, floors, and all tests, one 
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint roots pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-boot: $(READY) system roots ## packages in clean roots, the service in a booted container and on whole machines, amd64 and arm64
-	$(BIN)/python -m pytest tests/boot -m "boot or machine" $(PYTEST_ARGS)
+test-boot: $(READY) system roots ## packages, service, whole machines, amd64 and arm64 (all but the last is part of `make test`)
+	$(BIN)/python -m pytest tests/boot -m "" $(PYTEST_ARGS)
 
 roots: $(READY) arm64 ## clean roots of Debian for the tests, in build/roots (needs root)
 	@$(BIN)/python -m tests.boot.roots build/roots

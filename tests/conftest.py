@@ -107,6 +107,7 @@ LONG = (
     "boot/test_packages.py",
     "trainer/test_build.py",
     "boot/test_service.py",
+    "boot/test_machines.py",
     "live/test_watch.py",
     "pythons/test_pythons.py",
     "trainer/test_architectures.py",

@@ -7,10 +7,10 @@
 # do not use those.
 set -eu
 PATH="$PATH:/usr/sbin:/sbin"
-tools="mosquitto mosquitto_sub qemu-system-x86_64 pmacctd nfcapd ip chromium npm nginx cc aarch64-linux-gnu-gcc help2man
-    mmdebstrap systemd-nspawn systemd-analyze lintian shellcheck man"
-packages="mosquitto mosquitto-clients qemu-system-x86 pmacct nfdump iproute2 chromium npm nginx-light gcc libc6-dev
-    gcc-aarch64-linux-gnu libc6-dev-arm64-cross help2man mmdebstrap systemd-container systemd lintian shellcheck man-db"
+tools="mosquitto mosquitto_sub qemu-system-x86_64 qemu-system-aarch64 pmacctd nfcapd ip chromium npm nginx cc
+    aarch64-linux-gnu-gcc help2man mmdebstrap systemd-nspawn systemd-analyze lintian shellcheck man mke2fs"
+packages="mosquitto mosquitto-clients qemu-system-x86 qemu-system-arm pmacct nfdump iproute2 chromium npm nginx-light gcc
+    libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross help2man mmdebstrap systemd-container systemd lintian shellcheck man-db e2fsprogs"
 missing() {
     for tool in $tools; do
         command -v "$tool" >/dev/null 2>&1 || return 0

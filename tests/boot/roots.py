@@ -1,4 +1,4 @@
-"""Make clean roots of Debian for the tests: two releases on two architectures, and one with what a watched guest needs.
+"""Make clean roots of Debian for the tests: two releases on two architectures, and two with what a watched guest needs.
 
     python -m tests.boot.roots build/roots        (`make roots` does it)
 
@@ -48,11 +48,10 @@ CLEAN = tuple(
     for architecture in ("amd64", "arm64")
 )
 BOOTED = Root("bookworm", "amd64", "booted", (*_NEEDED, *_MORE, "qemu-system-x86"))
-MACHINES = (
-    Root("bookworm", "amd64", "machine-amd64", (*_NEEDED, *_MORE, "linux-image-cloud-amd64", "qemu-system-x86")),
-    Root("trixie", "arm64", "machine-arm64", (*_NEEDED, *_MORE, "linux-image-cloud-arm64", "qemu-system-arm")),
-)
-"""Whole machines, for `make test-boot`."""
+AMD64 = Root("bookworm", "amd64", "machine-amd64", (*_NEEDED, *_MORE, "linux-image-cloud-amd64", "qemu-system-x86"))
+ARM64 = Root("trixie", "arm64", "machine-arm64", (*_NEEDED, *_MORE, "linux-image-cloud-arm64", "qemu-system-arm"))
+"""Whole machines. The second takes minutes to make, and is made when it is asked for (`make test-boot`)."""
+MADE = (*CLEAN, BOOTED, AMD64)
 
 
 def made(root: Root) -> Path:
@@ -60,6 +59,7 @@ def made(root: Root) -> Path:
     root.path.parent.mkdir(parents=True, exist_ok=True)
     with locked(root.path.with_suffix(".lock"), wait_s=900), made_once(root.path, f"root {root.name}", HERE) as wanted:
         if wanted:
+            print(f"making a root of Debian, {root.name}: up to 100 MB to download", flush=True)
             root.path.rmdir()
             # the minimum, since mmdebstrap adds what a release's own tools want, without recommendations
             run(
@@ -97,12 +97,8 @@ def main(folder: Path) -> None:
     if os.geteuid() != 0:
         raise SystemExit("roots: not root; expected root, to make roots of Debian and to boot in them; use sudo")
     assert folder == REPO / "build" / "roots"
-    if all((root.path / ".made-from").exists() for root in (BOOTED, *CLEAN)):
-        print("roots of Debian are there", flush=True)
-    else:
-        print("making five roots of Debian: 300 MB to download, two minutes", flush=True)
     with emulated(), ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-        list(pool.map(made, sorted((BOOTED, *CLEAN), key=lambda root: root.architecture, reverse=True)))
+        list(pool.map(made, sorted(MADE, key=lambda root: root.architecture, reverse=True)))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ until_ 300 is ActiveState active || fail "the agent is not active: $(of ActiveSt
 step "booted; the agent is ready: $(of StatusText); $(systemd-analyze time | head -n 1)"
 before=$(count camera-1/window)
 until_ 300 more_windows "$before" || fail "no window"
+seen() { tail -n 1 "$heard" | grep -q '"observed":{"proc":0.875,.*"netflow":1'; }
+until_ 300 seen || fail "the guest is not seen: $(tail -n 1 "$heard")"
 step "a window of the guest at the broker: $(tail -n 1 "$heard" | sed 's/.*"observed":\({[^}]*}\).*/\1/')"
 
 if [ "$stage" = 1 ]; then
