@@ -33,6 +33,7 @@ AGAIN ?=
 PYTEST_ARGS ?=
 BUNDLE ?=
 TRUST ?=
+REVISION ?=
 # One process more than cores: many tests wait for a guest, a broker or a page.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
@@ -94,7 +95,8 @@ bench: $(READY) ## ratios against named peers, in one run
 	$(BIN)/python -m tests.bench
 
 deb: $(READY) ## packages for Debian and Raspberry Pi OS, in build/deb (BUNDLE=file TRUST=file.pub to come along)
-	@$(BIN)/python firmware-config/deb/build.py $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(TRUST),--trust $(TRUST))
+	@$(BIN)/python firmware-config/deb/build.py $(if $(BUNDLE),--bundle $(BUNDLE)) $(if $(TRUST),--trust $(TRUST)) \
+		$(if $(REVISION),--revision $(REVISION))
 
 guest: ## a tiny guest for QEMU, in build/guest: Debian's kernel, busybox and the feed (docs/live.md starts it)
 	@sh firmware-config/guest/build.sh build/guest

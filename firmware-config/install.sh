@@ -10,6 +10,7 @@
 # The packages that it needs come from where pip gets them, by the names, versions and hashes of requirements.txt.
 # DESTDIR=folder puts everything below a folder, and starts nothing.
 set -eu
+umask 022
 here=$(cd "$(dirname "$0")" && pwd)
 root=${DESTDIR:-}
 home=/opt/phasewatch

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from contracts.errors import ConfigError
+from contracts.shell.owner import become_owner
 from contracts.shell.paths import shown, state_folder
 from edge.commands.options import Commands, add_broker, broker_of, hostname, number
 
@@ -67,6 +68,7 @@ def _dashboard(options: argparse.Namespace) -> int:
             remedy="name them, or say --behind-proxy",
         )  # fmt: skip
     history = options.history or state_folder() / "dashboard.sqlite"
+    become_owner(history.absolute().parent)
     run.serve(
         run.Options(
             broker=broker_of(options), host=host, port=port, history=history, keep_days=options.keep_days,

@@ -45,7 +45,7 @@ def _doctor(options: argparse.Namespace) -> int:
 
 def _steps(path: Path) -> Iterator[Step]:
     from edge.doctor import machine
-    from edge.doctor.steps import fault, ok
+    from edge.doctor.steps import fault, note, ok
 
     yield machine.clock()
     try:
@@ -56,13 +56,15 @@ def _steps(path: Path) -> Iterator[Step]:
         yield fault("the rest", "not looked at", "it needs the configuration")
         return
     yield ok("config", f"{path}: {len(config.guest)} guests")
+    if not config.guest:
+        yield note("guests", "none yet", f"write a [[guest]] into {path}")
     yield from _with(config)
 
 
 def _read(path: Path) -> Config:
     from edge.config import read_config
 
-    return read_config(path)
+    return read_config(path, guests_may_come=True)
 
 
 def _with(config: Config) -> Iterator[Step]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
-from contracts.errors import BundleError, MissingError, PhasewatchError
-from contracts.files import sha256
+from contracts.bundle.archive import MAX_BUNDLE
+from contracts.errors import BundleError, ConfigError, MissingError, PhasewatchError
+from contracts.files import read_file, sha256
 from contracts.shell.cli import print_json
 from contracts.shell.paths import state_folder
 from contracts.text import printable
@@ -18,7 +21,7 @@ from edge.commands.options import accepted, site_of, state_of
 from edge.deploy.deployment import Deployment, Installed, read_deployment
 from edge.deploy.first_try import tried_apart
 from edge.deploy.site import Site
-from edge.deploy.source import offered, was_installed
+from edge.deploy.source import Offer, offered, was_installed
 from edge.deploy.verbs import dismiss, install, promote, rollback
 from edge.model.opened import Active, activate
 from edge.session.status import Status as Running
@@ -51,13 +54,22 @@ class Status(msgspec.Struct, kw_only=True):
 
 def install_bundle(options: argparse.Namespace) -> int:
     """`edge install`."""
-    began = time.monotonic()
     options.state = options.state or state_folder()
-    offer = offered(options.bundle)  # before root becomes the agent's user, who may not read it
+    status = 0
+    while True:
+        offer = offered(options.bundle)  # before root becomes the agent's user, who may not read it
+        if options.once and was_installed(state_of(options), sha256(offer.data)):
+            _say(f"{offer.where} was installed here before: nothing is done")
+            return status
+        status = _install(options, offer)
+        if not (options.once and Path(options.bundle).is_dir()):
+            return status
+        # meanwhile another may have come into the folder, which nobody tells again
+
+
+def _install(options: argparse.Namespace, offer: Offer) -> int:
+    began = time.monotonic()
     site = site_of(options)
-    if options.once and was_installed(site.folder, sha256(offer.data)):
-        _say(f"{offer.where} was installed here before: nothing is done")
-        return 0
     active, state = install(
         site, offer.where, data=offer.data, allow_unsigned=options.allow_unsigned, shadow=options.shadow,
         first=tried_apart,
@@ -97,8 +109,11 @@ def dismiss_shadow(options: argparse.Namespace) -> int:
 def self_test(options: argparse.Namespace) -> int:
     """`edge self-test`."""
     if options.bundle is not None:
+        data = read_file(options.bundle, MAX_BUNDLE)
+        with contextlib.suppress(ConfigError):  # no home, and no folder whose owner to become
+            state_of(options)
         where, (schema, trust) = str(options.bundle), accepted(options)
-        opened = partial(activate, options.bundle, schema, trust, allow_unsigned=options.allow_unsigned)
+        opened = partial(activate, options.bundle, schema, trust, allow_unsigned=options.allow_unsigned, data=data)
     else:
         site = site_of(options)
         current = read_deployment(site.folder).current

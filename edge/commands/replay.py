@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from contracts.bundle.archive import MAX_BUNDLE
 from contracts.errors import ConfigError
+from contracts.files import read_file
+from contracts.shell.owner import become_owner
 from contracts.shell.paths import outbox_path, shown
 from edge.commands.options import (
     Commands,
@@ -62,12 +65,14 @@ def _replay(options: argparse.Namespace) -> int:
         raise ConfigError("EPISODE…", "one is named twice", expected="each once", remedy="name it once")
     broker = broker_of(options)
     outbox = options.outbox or outbox_path()
+    data = None if options.bundle is None else read_file(options.bundle, MAX_BUNDLE)
+    become_owner(outbox.absolute().parent)
     schema, trust = accepted(options)
     models: Models
     if options.bundle is None:
         models = Follower(site_of(options))
     else:
-        models = Fixed(activate(options.bundle, schema, trust, allow_unsigned=options.allow_unsigned))
+        models = Fixed(activate(options.bundle, schema, trust, allow_unsigned=options.allow_unsigned, data=data))
     try:
         return replay_all(
             episodes=options.episodes,

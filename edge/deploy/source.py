@@ -5,11 +5,14 @@ An address is no more trusted than a file: what it sends is bounded, and verifie
 
 from __future__ import annotations
 
-import time
+import contextlib
+import signal
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from http.client import HTTPException, HTTPMessage
 from pathlib import Path
+from types import FrameType
 from typing import IO, Annotated, NamedTuple
 from urllib.parse import urlsplit
 
@@ -61,6 +64,8 @@ class _Redirected(urllib.request.HTTPRedirectHandler):
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
     ) -> urllib.request.Request | None:
         _check(newurl)
+        if req.type == "https" and urlsplit(newurl).scheme != "https":  # what listens here is not for others to ask
+            raise ConfigError(newurl, "no https", expected="https after https", remedy="see the server's redirections")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
@@ -76,27 +81,46 @@ def _check(url: str) -> None:
         )
 
 
+class _TooLongError(Exception):
+    """Of a timer, which nothing on the way takes for its own."""
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """An end for a server that says a byte now and then. In the main thread, where commands run."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def _fetched(url: str) -> bytes:
     _check(url)
 
     def refuse(found: str) -> MissingError:
         return MissingError(url, found, expected="a bundle", remedy="see the address and the server, and try again")
 
-    until = time.monotonic() + TOGETHER_S
     data = bytearray()
     try:
-        with urllib.request.build_opener(_Redirected).open(url, timeout=SILENT_S) as answer:
+        with _within(TOGETHER_S), urllib.request.build_opener(_Redirected).open(url, timeout=SILENT_S) as answer:
             while part := answer.read1(1 << 16):
                 data += part
                 if len(data) > MAX_BUNDLE:
                     raise BoundError(
                         url, f"over {MAX_BUNDLE} bytes", expected="a bundle", remedy="see what lies at that address"
                     )
-                if time.monotonic() > until:
-                    raise refuse(f"not whole after {TOGETHER_S:g} s")
             missing = answer.length  # None where no length was said; what is cut short is no error of read1
     except urllib.error.HTTPError as error:
         raise refuse(f"the server says {error.code} {error.reason}") from None
+    except _TooLongError:
+        raise refuse(f"not whole after {TOGETHER_S:g} s") from None
     except (OSError, HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise refuse(f"not to be had: {reason}") from None

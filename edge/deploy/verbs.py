@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from contracts.bundle.archive import MAX_BUNDLE, read_bundle
-from contracts.errors import BusyError, ConfigError
+from contracts.errors import BusyError, ConfigError, StorageError
 from contracts.files import read_file, sha256, write_file
 from edge.deploy.deployment import (
     Deployment,
@@ -68,7 +69,8 @@ def install(
         with changing(site.folder) as before:
             state = _with_shadow(before, made) if shadow else _with_current(before, made)
             write_deployment(site.folder, state)
-        remember(site.folder, sha256(data))
+        with contextlib.suppress(StorageError):  # it is installed; offered again, it is looked at again
+            remember(site.folder, sha256(data))
     return active, state
 
 

@@ -38,9 +38,17 @@ class Active:
     channels: NDArray[np.intp]
 
 
-def activate(path: Path, schema: FeatureSchema, trust: TrustedKeys | None, *, allow_unsigned: bool = False) -> Active:
-    """Raises `BundleError` and its kin, `DigestError`, `SchemaMismatchError`; nothing is used before it is checked."""
-    bundle = read_bundle(path, schema=schema, trust=trust, allow_unsigned=allow_unsigned)
+def activate(
+    path: Path,
+    schema: FeatureSchema,
+    trust: TrustedKeys | None,
+    *,
+    allow_unsigned: bool = False,
+    data: bytes | None = None,
+) -> Active:
+    """data: the file's bytes, where they were read already. Raises `BundleError` and its kin, `DigestError`,
+    `SchemaMismatchError`; nothing is used before it is checked."""
+    bundle = read_bundle(path, schema=schema, trust=trust, allow_unsigned=allow_unsigned, data=data)
     manifest = bundle.manifest
     _require_sense(manifest, schema)
     index = {channel: i for i, channel in enumerate(schema.channel_ids)}

@@ -209,13 +209,7 @@ class Running:
         self._told.reloading = False
         self._notifier.reloading()
         try:
-            config = self._start.read()
-            broker = broker_of(config)
-            fixed = self._unchangeable(config)
-            if fixed:
-                raise ConfigError(
-                    "edge.toml", f"another {' and '.join(fixed)}", expected="the same", remedy="restart the agent"
-                )
+            config, broker = self._read()
             if broker != self._broker or config.homeassistant != self._config.homeassistant:
                 self._call_another(outbox, config, broker)
         except PhasewatchError as error:
@@ -228,6 +222,17 @@ class Running:
             self._use(outbox, config)
             _log.info("another configuration: %s", ", ".join(guest.id for guest in config.guest) or "no guest")
         self._notifier.ready()
+
+    def _read(self) -> tuple[Config, Broker]:
+        """The configuration anew, and its broker. Raises as reading does; `ConfigError` for what wants a restart."""
+        config = self._start.read()
+        broker = broker_of(config)
+        fixed = self._unchangeable(config)
+        if fixed:
+            raise ConfigError(
+                "edge.toml", f"another {' and '.join(fixed)}", expected="the same", remedy="restart the agent"
+            )
+        return config, broker
 
     def _call_another(self, outbox: Outbox, config: Config, broker: Broker) -> None:
         """Raises `ConfigError`, and the old one is called again."""
@@ -252,8 +257,7 @@ class Running:
             if self._told.reloading:
                 self._told.reloading = False
                 try:
-                    self._config = self._start.read()
-                    self._broker = broker_of(self._config)
+                    self._config, self._broker = self._read()
                 except PhasewatchError as error:
                     _log.error("the old configuration stays: %s", error)
                 self._notifier.reloading()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import calendar
-import hashlib
 import re
 import shutil
 import subprocess
@@ -56,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--architecture", action="append", choices=MACHINES, help="for these alone (default: all)")
     parser.add_argument("--bundle", type=Path, metavar="FILE", help="to come along, and to be installed with it")
     parser.add_argument("--trust", type=Path, metavar="FILE.pub", help="the key of who signed it")
+    parser.add_argument("--revision", type=int, default=1, metavar="N", help="of a package with a bundle (default: 1)")
     parser.add_argument("--version", default=version(), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if (options.bundle is None) != (options.trust is None):
@@ -126,7 +126,7 @@ def edge(target: Target, program: Path, work: Path, options: argparse.Namespace)
         # a key that is already trusted there is another file, and stays
         tree.copy(options.bundle, f"usr/share/phasewatch/bundles/{options.bundle.name}")
         tree.conffile(options.trust.read_text(), f"etc/phasewatch/trust/{options.trust.name}")
-        full += "+" + hashlib.sha256(options.bundle.read_bytes()).hexdigest()[:8]
+        full += f"+site{options.revision}"
     full += target.suffix
     _changelog(tree, "phasewatch-edge", full)
     tree.copy(HERE / "edge" / "lintian-overrides", "usr/share/lintian/overrides/phasewatch-edge")

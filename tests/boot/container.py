@@ -36,7 +36,7 @@ class Container:
     """One boot. What it writes is in `folder`, and the next boot over the same folder finds it."""
 
     def __init__(self, root: Path, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._cursor = folder, ""
         for name in ("upper", "work", "merged", "shared"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self.shared = folder / "shared"
@@ -74,13 +74,19 @@ class Container:
         return done.stdout.strip()
 
     def journal(self, unit: str = "phasewatch-edge") -> str:
-        """What a unit said, and what systemd said of it."""
-        return self.sh(f"journalctl --no-pager --output=cat --unit={shlex.quote(unit)}", check=False)
+        """What a unit said, and what systemd said of it, since `forget`."""
+        since = f"--after-cursor={shlex.quote(self._cursor)}" if self._cursor else ""
+        return self.sh(f"journalctl --no-pager --output=cat {since} --unit={shlex.quote(unit)}", check=False)
 
-    def says(self, text: str, seconds: float = 60, unit: str = "phasewatch-edge") -> None:
-        """Wait for a line in the journal."""
+    def forget(self) -> None:
+        """What was said so far counts no more."""
+        said = self.sh("journalctl --sync; journalctl --no-pager --lines=1 --show-cursor")
+        self._cursor = said.rpartition("-- cursor: ")[2]
+
+    def says(self, text: str, seconds: float = 60, unit: str = "phasewatch-edge", count: int = 1) -> None:
+        """Wait for a line in the journal, so many times."""
         try:
-            until(lambda: text in self.journal(unit), seconds, f"{text!r} in the journal")
+            until(lambda: self.journal(unit).count(text) >= count, seconds, f"{text!r} in the journal")
         except AssertionError:
             raise AssertionError(f"no {text!r}:\n{self.journal(unit)[-4000:]}") from None
 

@@ -61,7 +61,7 @@ def steps() -> list[str]:
 def follow(booted: Container) -> str:
     """All of it, in one shell, as a newcomer types it; what was said."""
     examples = "/usr/share/doc/phasewatch-edge/examples/systemd"
-    first, *rest = steps()
+    first, *rest = (step.replace("qemu-system-arm", "qemu-system-x86") for step in steps())
     # no udev in a container, and so no device that the exporter could wait for
     bound = f"sed '/^BindsTo=\\|^After=sys/d' {'/lib/systemd/system/phasewatch-exporter@.service'}"
     between = f"cp /shared/camera-1.env {examples}/; {bound} > /etc/systemd/system/phasewatch-exporter@.service"
@@ -70,7 +70,7 @@ def follow(booted: Container) -> str:
     listen = f"mosquitto_sub -h 127.0.0.1 -u dashboard -P {password} -t phasewatch/# -q 1 -i heard -c -F '%t %p'"
     (booted.shared / "hear.sh").write_text(f"exec {listen} >> /shared/heard.txt\n")
     hear = "systemd-run --quiet --unit=heard sh /shared/hear.sh\n"
-    script = "\n".join(["set -e; cd /shared", first, between, rest[0], hear, *rest[1:]])
+    script = "\n".join(["set -e; cp /shared/*.deb /tmp", first, between, rest[0], hear, *rest[1:]])
     return booted.sh(script, seconds=240)
 
 

@@ -43,6 +43,7 @@ mosquitto_passwd -b /etc/mosquitto/passwords dashboard secret-2
 chown mosquitto: /etc/mosquitto/passwords
 umask 022
 install -m 0644 {EXAMPLES}/systemd/phasewatch-guest@.service /etc/systemd/system/
+systemd-sysusers --inline 'u phasewatch-camera-1 - "Guest camera-1"'
 install -D -m 0644 /root/camera-1.env /etc/phasewatch/guests/camera-1.env
 # under double emulation the agent takes its time
 mkdir -p /etc/systemd/system/phasewatch-edge.service.d

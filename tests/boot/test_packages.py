@@ -68,11 +68,17 @@ def test_packages_install_run_and_go_without_a_trace(name: str, debs: Debs, tmp_
             assert len(inside.sh(f"ls {units} | grep -v exporter").split()) == 6
             assert inside.sh(f"ls {units} | grep -v exporter | xargs systemd-analyze verify --man=no") == ""
         inside.sh("touch /var/lib/phasewatch/outbox.sqlite; echo '# mine' >> /etc/phasewatch/edge.toml")
+        inside.sh("mkdir -p /var/lib/phasewatch-dashboard; touch /var/lib/phasewatch-dashboard/dashboard.sqlite")
         inside.sh("dpkg --remove phasewatch-dashboard phasewatch-edge")
         assert "# mine" in inside.sh("cat /etc/phasewatch/edge.toml")
+        inside.sh("test -e /var/lib/phasewatch-dashboard/dashboard.sqlite")
         inside.sh(
             "test -e /var/lib/phasewatch/outbox.sqlite && test ! -e /usr/lib/phasewatch && test ! -e /usr/bin/edge"
         )
+        # what was opted for survives a removal and a reinstallation, and ends with a purge
+        inside.sh("dpkg --install /packages/*.deb && systemctl enable phasewatch-update.timer phasewatch-exporter@tap0")
+        inside.sh("dpkg --remove phasewatch-dashboard phasewatch-edge && dpkg --install /packages/*.deb")
+        assert inside.sh("systemctl is-enabled phasewatch-edge phasewatch-update.timer").split() == ["enabled"] * 2
         inside.sh("dpkg --purge phasewatch-dashboard phasewatch-edge")
         after = set(inside.sh("find / -xdev -path /proc -prune -o -path /packages -prune -o -print").splitlines())
         left = {

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
+import io
 import json
 import os
-import re
+import pty
 import shutil
+import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
@@ -98,9 +104,31 @@ def test_nobody_answering_is_one_line() -> None:
 def test_an_address_that_is_neither_https_nor_this_machine_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match="neither https nor this machine; expected https://host/path"):
         offered(url)
-    with serving(b"", location=url) as address, pytest.raises((ConfigError, MissingError)) as refused:
+
+
+def test_a_redirection_leads_nowhere_that_an_address_may_not() -> None:
+    refused = pytest.raises(ConfigError, match="http://example.invalid/b: neither https nor this machine")
+    with serving(b"", location="http://example.invalid/b") as address, refused:
         offered(f"{address}/elsewhere")
-    assert re.search("neither https nor this machine|is not allowed|not to be had", str(refused.value))
+    asked = urllib.request.Request("https://example.invalid/b")
+    with pytest.raises(ConfigError, match="http://127.0.0.1/b: no https; expected https after https"):
+        source._Redirected().redirect_request(asked, io.BytesIO(), 302, "", HTTPMessage(), "http://127.0.0.1/b")
+
+
+def test_a_server_that_says_a_byte_now_and_then_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "TOGETHER_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def trickle() -> None:
+            peer, _ = listener.accept()
+            with peer, contextlib.suppress(OSError):
+                for byte in b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 200:
+                    peer.sendall(bytes([byte]))
+                    time.sleep(0.05)
+
+        threading.Thread(target=trickle, daemon=True).start()
+        with pytest.raises(MissingError, match="not whole after 1 s; expected a bundle"):
+            offered(f"http://127.0.0.1:{listener.getsockname()[1]}/b")
 
 
 def test_what_was_installed_is_remembered_within_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,3 +184,26 @@ def test_root_becomes_the_owner_of_a_folder_for_good(
     found = json.loads(done.stdout)
     assert found[:6] == [uid] * 3 + [gid] * 3
     assert uid == 0 or found[6:] == [], "root's other groups are left, too"
+
+
+def test_what_runs_as_the_owner_has_no_hold_of_roots_terminal(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 23456)
+    script = (
+        "import os, pathlib, sys; from contracts.shell.owner import become_owner\n"
+        "become_owner(pathlib.Path(sys.argv[1]))\n"
+        "print(os.getresuid()[0], any(map(os.isatty, (0, 1, 2))), os.getsid(0) == os.getpid(), flush=True)\n"
+        "try: open('/dev/tty')\n"
+        "except OSError as error: print(error.strerror, file=sys.stderr)\n"
+        "sys.exit(7)"
+    )
+    said, status = bytearray(), 0
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-c", script, str(tmp_path)])
+    with contextlib.suppress(OSError):  # its other end is closed
+        while data := os.read(terminal, 4096):
+            said += data
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os.close(terminal)
+    assert said.decode().split("\r\n") == ["12345 False True", "No such device or address", ""]
+    assert status == 7
