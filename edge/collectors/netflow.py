@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import select
 import socket
@@ -70,9 +71,9 @@ class NetflowCollector(Collector):
             bound.bind((host, port))
         except OSError as error:
             bound.close()
-            raise SourceError(
-                f"UDP {host}:{port}: {error.strerror}", "end the other collector there, or name another port"
-            ) from None
+            own = error.errno == errno.EACCES
+            remedy = "name a port from 1024 up" if own else "end the other collector there, or name another port"
+            raise SourceError(f"UDP {host}:{port}: {error.strerror}", remedy) from None
         self._socket = bound
 
     def close(self) -> None:

@@ -211,7 +211,7 @@ def test_what_may_not_be_used_is_said_with_its_remedy_and_the_rest_goes_on(watch
     try:
         inside.forget()
         inside.sh(f"chgrp root {socket} && systemctl restart phasewatch-edge")
-        inside.says("netflow: UDP 127.0.0.1:53: Permission denied; end the other collector there, or name another port")
+        inside.says("netflow: UDP 127.0.0.1:53: Permission denied; name a port from 1024 up")
         inside.says(f"camera-1 qmp: {socket}: Permission denied; start the guest with this socket, and let us use it")
         assert watched.windows()[-1]["data"]["observed"]["qmp"] == 0
     finally:
