@@ -64,7 +64,7 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 		$(if $(AGAIN),--again) $(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
 test: $(READY) system ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint roots pythons
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-boot: $(READY) system roots ## packages, service, whole machines, amd64 and arm64 (all but the last is part of `make test`)

@@ -14,15 +14,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from tests.debian import SUITES, Apt, Suite, made_once, run
 
 HERE = Path(__file__).resolve()
-REQUIREMENTS = HERE.parents[2] / "firmware-config" / "requirements.txt"
+FIRMWARE = HERE.parents[2] / "firmware-config"
+REQUIREMENTS, WHEELS = FIRMWARE / "requirements.txt", FIRMWARE / "deb" / "wheels.py"
 CPU = "cortex-a72"
-GLIBC = ("2_36", "2_35", "2_34", "2_31", "2_28", "2_27", "2_24", "2_17")
-"""pip takes platform tags by the letter: a wheel for an older C library has to be named."""
 
 
 def python_of(folder: Path, suite: Suite) -> Path:
@@ -32,7 +29,7 @@ def python_of(folder: Path, suite: Suite) -> Path:
 
 def main(folder: Path) -> None:
     """Make what is not there yet, or say in one line why it cannot be made."""
-    with made_once(folder, "arm64", REQUIREMENTS, HERE) as wanted:
+    with made_once(folder, "arm64", REQUIREMENTS, WHEELS, HERE) as wanted:
         if wanted:
             print("unpacking two arm64 userlands: 180 MB to download, half a minute on a good line", flush=True)
             apt = Apt(folder / "apt", SUITES, ("arm64", "amd64"))
@@ -46,7 +43,7 @@ def main(folder: Path) -> None:
 
 def _make_python(folder: Path, suite: Suite) -> None:
     root = folder / suite.name
-    _wheels(root, suite, folder / "apt" / f"{suite.name}.txt")
+    _wheels(root, suite)
     python = python_of(folder, suite)
     # -0: `sys.executable` is this script, so that what the emulated Python starts with it is emulated too
     python.write_text(
@@ -64,46 +61,11 @@ def _make_python(folder: Path, suite: Suite) -> None:
     )
 
 
-def _wheels(root: Path, suite: Suite, requirements: Path) -> None:
-    """The edge's own pinned requirements, as a Pi would get them."""
-    requirements.write_text("".join(_there(suite)))
-    platforms = [f"--platform=manylinux_{glibc}_aarch64" for glibc in GLIBC]
-    run(
-        [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"),
-            *("--require-hashes", "--only-binary=:all:", "--ignore-requires-python", "--root-user-action=ignore"),
-            *(
-                "--implementation=cp",
-                f"--python-version={suite.python}",
-                *platforms,
-                "--platform=manylinux2014_aarch64",
-            ),
-            f"--target={root}/usr/local/lib/python{suite.python}/dist-packages",
-            f"--requirement={requirements}",
-        ]
-    )
-
-
-def _there(suite: Suite) -> list[str]:
-    """Pinned lines that hold there, without their markers: pip asks the Python that it runs on."""
-    place = {
-        "python_version": suite.python,
-        "python_full_version": f"{suite.python}.0",
-        "implementation_name": "cpython",
-        "platform_python_implementation": "CPython",
-        "platform_machine": "aarch64",
-        "sys_platform": "linux",
-    }
-    found = []
-    for line in REQUIREMENTS.read_text().replace("\\\n", "").splitlines():
-        wanted, *hashes = line.split("--hash=")
-        if not wanted.strip() or wanted.startswith("#"):
-            continue
-        requirement = Requirement(wanted.strip())
-        if requirement.marker is None or requirement.marker.evaluate(place):
-            pinned = f"{requirement.name}{requirement.specifier}"
-            found.append(" ".join([pinned, *(f"--hash={one.strip()}" for one in hashes)]) + "\n")
-    return found
+def _wheels(root: Path, suite: Suite) -> None:
+    """The edge's own pinned requirements, as the packages of `make deb` have them."""
+    target = f"{root}/usr/local/lib/python{suite.python}/dist-packages"
+    place = ("--python", suite.python, "--machine", "aarch64", "--target", target)
+    run([sys.executable, str(WHEELS), *place, str(REQUIREMENTS)])
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -54,3 +57,19 @@ def test_archives_that_lack_a_file_or_hold_the_tests_are_refused(tmp_path: Path)
         require_whole(*archives(tmp_path, NEEDED[1:]))
     with pytest.raises(ReleaseError, match=r"x-1\.whl holds tests"):
         require_whole(*archives(tmp_path, NEEDED, "tests/conftest.py"))
+
+
+@pytest.mark.slow
+def test_a_clone_full_of_roots_and_links_installs_as_quickly(tmp_path: Path) -> None:
+    """Below build/ are whole systems whose links lead in circles; setuptools would walk them for ever."""
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    for name in ("contracts", "edge", "trainer"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+    (tmp_path / "build" / "root").mkdir(parents=True)
+    for name in ("a", "b"):
+        (tmp_path / "build" / "root" / name).symlink_to("..")
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "-w", str(tmp_path / "w"), str(tmp_path)], check=True, capture_output=True, timeout=120)
+    assert list((tmp_path / "w").glob("*.whl"))
