@@ -61,14 +61,10 @@ def made(root: Root) -> Path:
         if wanted:
             print(f"making a root of Debian, {root.name}: up to 100 MB to download", flush=True)
             root.path.rmdir()
-            # the minimum, since mmdebstrap adds what a release's own tools want, without recommendations
-            run(
-                [
-                    *("mmdebstrap", "--mode=root", "--variant=apt", f"--architectures={root.architecture}"),
-                    *('--aptopt=APT::Install-Recommends "false"', f"--include={','.join(root.packages)}"),
-                    *("--skip=check/qemu", root.suite, str(root.path)),
-                ]
-            )
+            # in mounts of its own: one that is killed leaves no /sys behind, into which a removal would reach
+            where = (f"--architectures={root.architecture}", f"--include={','.join(root.packages)}")
+            how = ("--mode=root", "--variant=apt", '--aptopt=APT::Install-Recommends "false"', "--skip=check/qemu")
+            run(["unshare", "--mount", "mmdebstrap", *how, *where, root.suite, str(root.path)])
     return root.path
 
 
