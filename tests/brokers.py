@@ -99,7 +99,7 @@ class Subscriber:
                 found.append((retained == b"1", topic.decode(), payload))
         return found
 
-    def wait_for(self, count: int, topic_end: str, seconds: float = 20) -> list[bytes]:
+    def wait_for(self, count: int, topic_end: str, seconds: float = 60) -> list[bytes]:
         """The payloads of a kind, once there are `count`."""
         until = time.monotonic() + seconds
         while True:
