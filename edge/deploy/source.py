@@ -34,7 +34,7 @@ _Digests = Annotated[list[Sha256], msgspec.Meta(max_length=MOST)]
 
 
 class Offer(NamedTuple):
-    """A bundle's bytes, and where they came from. where: for messages; it need not be a file any more."""
+    """A bundle's bytes, and where they came from. where: for messages; of an address, the last name in it."""
 
     where: Path
     data: bytes
@@ -43,7 +43,7 @@ class Offer(NamedTuple):
 def offered(source: str) -> Offer:
     """Read it. Raises `MissingError`, `UnreadableError`, `BoundError`, `ConfigError`."""
     if "://" in source:
-        return Offer(Path(source), _fetched(source))
+        return Offer(Path(Path(urlsplit(source).path).name or "bundle"), _fetched(source))
     path = Path(source)
     if path.is_dir():
         path = _newest(path)

@@ -28,16 +28,8 @@ def verbs() -> dict[str, str]:
 
 def completion(shell: str) -> str:
     """For bash or zsh."""
-    before = {name: os.environ.get(name) for name in PLACES}
     os.environ.update(PLACES)
-    try:
-        return shtab.complete(command_line(), shell)
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
+    return shtab.complete(command_line(), shell)
 
 
 def manual_pages(folder: Path, version: str, epoch: int) -> None:
@@ -52,18 +44,9 @@ def manual_pages(folder: Path, version: str, epoch: int) -> None:
             speaker.chmod(0o755)
             also = Path(inside) / "also"
             also.write_text(f"[see also]\n{_also(verb)}\n")
+            said = (f"--name={about}", "--source=Phasewatch", "--manual=Phasewatch", f"--version-string={version}")
             page = subprocess.run(
-                [
-                    *(
-                        "help2man",
-                        "--no-info",
-                        "--locale=C.UTF-8",
-                        "--section=1",
-                        "--source=Phasewatch",
-                        f"--name={about}",
-                    ),
-                    *("--manual=Phasewatch", f"--version-string={version}", f"--include={also}", str(speaker)),
-                ],
+                ["help2man", "--no-info", "--locale=C.UTF-8", "--section=1", *said, f"--include={also}", str(speaker)],
                 check=True,
                 text=True,
                 capture_output=True,

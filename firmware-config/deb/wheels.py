@@ -1,6 +1,6 @@
 """Unpack the wheels of a lock for another machine: by name, version and hash, and nothing is built.
 
-python wheels.py --python 3.11 --machine aarch64 --target FOLDER LOCK [--without LOCK]
+python wheels.py --python 3.11 --machine aarch64 --target FOLDER LOCK
 """
 
 from __future__ import annotations
@@ -67,15 +67,11 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("lock", type=Path)
-    parser.add_argument("--without", type=Path, metavar="LOCK", help="leave out what this one has")
     parser.add_argument("--python", required=True, help="3.11 and the like")
     parser.add_argument("--machine", required=True, choices=OLD)
     parser.add_argument("--target", required=True, type=Path)
     options = parser.parse_args()
     lines = pinned(options.lock, options.python, options.machine)
-    if options.without is not None:
-        there = pinned(options.without, options.python, options.machine)
-        lines = {name: line for name, line in lines.items() if name not in there}
     try:
         unpack(lines, options.python, options.machine, options.target)
     except subprocess.CalledProcessError as error:

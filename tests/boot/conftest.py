@@ -31,7 +31,6 @@ class Debs:
     later: Path
     site: Path
     bundles: tuple[Path, ...]
-    trust: Path
 
     @staticmethod
     def of(folder: Path, package: str, suite: str, architecture: str) -> Path:
@@ -51,22 +50,18 @@ def build_debs(out: Path, *options: str) -> None:
 
 @pytest.fixture(scope="session")
 def debs(shared: Path, schema: FeatureSchema, signing_key: Path) -> Debs:
-    folder = shared / "debs"
-    made_debs = Debs(
-        now=folder / "now", later=folder / "later", site=folder / "site",
-        bundles=tuple(sorted(folder.glob("*.bundle"))), trust=signing_key.with_suffix(".pub"),
-    )  # fmt: skip
+    folder, trust = shared / "debs", signing_key.with_suffix(".pub")
+    now, later, site = (folder / name for name in ("now", "later", "site"))
     with locked(shared / "debs.lock", wait_s=900):
         if not (folder / "done").exists():
             folder.mkdir(exist_ok=True)
-            bundles = tuple(make_bundle(folder, schema, signing_key, favourite) for favourite in (0, 1))
-            build_debs(made_debs.now)
+            first, _ = (make_bundle(folder, schema, signing_key, favourite) for favourite in (0, 1))
             here = ("--suite", "bookworm", "--architecture", "amd64")
-            build_debs(made_debs.later, *here, "--version", LATER)
-            build_debs(made_debs.site, *here, "--bundle", str(bundles[0]), "--trust", str(made_debs.trust))
+            build_debs(now)
+            build_debs(later, *here, "--version", LATER)
+            build_debs(site, *here, "--bundle", str(first), "--trust", str(trust))
             (folder / "done").touch()
-    bundles = tuple(sorted(folder.glob("*.bundle")))
-    return Debs(now=made_debs.now, later=made_debs.later, site=made_debs.site, bundles=bundles, trust=made_debs.trust)
+    return Debs(now=now, later=later, site=site, bundles=tuple(sorted(folder.glob("*.bundle"))))
 
 
 @pytest.fixture(scope="module")

@@ -63,7 +63,7 @@ def follow(booted: Container) -> str:
     examples = "/usr/share/doc/phasewatch-edge/examples/systemd"
     first, *rest = (step.replace("qemu-system-arm", "qemu-system-x86") for step in steps())
     # no udev in a container, and so no device that the exporter could wait for
-    bound = f"sed '/^BindsTo=\\|^After=sys/d' {'/lib/systemd/system/phasewatch-exporter@.service'}"
+    bound = "sed '/^BindsTo=\\|^After=sys/d' /lib/systemd/system/phasewatch-exporter@.service"
     between = f"cp /shared/camera-1.env {examples}/; {bound} > /etc/systemd/system/phasewatch-exporter@.service"
     (booted.shared / "camera-1.env").write_text(X86)
     password = '"$(cat /etc/phasewatch/credentials/dashboard-mqtt-password)"'
