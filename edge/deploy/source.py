@@ -43,7 +43,8 @@ class Offer(NamedTuple):
 def offered(source: str) -> Offer:
     """Read it. Raises `MissingError`, `UnreadableError`, `BoundError`, `ConfigError`."""
     if "://" in source:
-        return Offer(Path(Path(urlsplit(source).path).name or "bundle"), _fetched(source))
+        data = _fetched(source)
+        return Offer(Path(Path(urlsplit(source).path).name or "bundle"), data)
     path = Path(source)
     if path.is_dir():
         path = _newest(path)
