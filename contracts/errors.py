@@ -22,6 +22,7 @@
         ├── DivergedError           a fit whose loss, or a model whose answers, are no numbers
         ├── ParityError             an artifact that does not behave as its model did
         ├── BrokerError             the broker cannot be reached, or refuses
+        ├── GuestError              a guest that does not start, or does not answer
         └── StorageError            the disk is full, or will not be written to
 
 Each says, on one line: where, what was found, what was expected, and the remedy.
@@ -140,6 +141,10 @@ class ParityError(WorkError):
 
 class BrokerError(WorkError):
     """The broker cannot be reached, or refuses."""
+
+
+class GuestError(WorkError):
+    """A guest that does not start, or does not answer."""
 
 
 class StorageError(WorkError):

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from contracts.shell.cli import Parser, Version, run
-from edge.commands import audit, bundles, dashboard, doctor, forget, outbox, replay
+from edge.commands import audit, bundles, dashboard, doctor, forget, lab, outbox, record, replay
 from edge.commands import run as live
 
 
@@ -29,6 +29,8 @@ def command_line() -> Parser:
     live.add(commands)
     replay.add(commands)
     bundles.add(commands)
+    record.add(commands)
+    lab.add(commands)
     doctor.add(commands)
     outbox.add(commands)
     audit.add(commands)

@@ -114,6 +114,13 @@ def node(text: str) -> str:
     return text
 
 
+def name(text: str) -> str:
+    """As a manifest may hold it."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not made of letters, digits, dots, dashes and underscores")
+    return text
+
+
 def speed(text: str) -> float | None:
     if text == "max":
         return None

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from contracts.errors import ConfigError
-from contracts.files import read_file
 from contracts.telemetry.addresses import canonical_address
 from edge.config.places import Places
 from edge.config.settings import PATHS, Config, Guest
+from edge.config.toml import nearest, read_toml
 
 T = TypeVar("T")
-_LARGEST = 1 << 20
 _UNKNOWN = re.compile(r"unknown field `(.*)`$")
 _MISSING = re.compile(r"missing required field `(.*)`$")
 
@@ -27,18 +24,7 @@ def read_config(path: Path, *, guests_may_come: bool = False) -> Config:
 
     Raises `MissingError`, `UnreadableError`, `BoundError`, `ConfigError`.
     """
-    try:
-        text = read_file(path, _LARGEST).decode("utf-8-sig")
-        said = tomllib.loads(text)
-    except UnicodeDecodeError:
-        raise ConfigError(path, "not UTF-8", expected="a TOML file", remedy="save it as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        where = f"{path}:{line[1]}" if line else path
-        found = re.sub(r" \(at line.*\)$", "", str(error))
-        raise ConfigError(where, f"no TOML: {found}", expected="a TOML file", remedy="correct that line") from None
-    except (RecursionError, ValueError) as error:  # nested too deeply, or a number of thousands of digits
-        raise ConfigError(path, f"no TOML: {error}", expected="a TOML file", remedy="correct it") from None
+    said, text = read_toml(path)
     return _Reader(path, Places(text), guests_may_come).config(said)
 
 
@@ -52,7 +38,7 @@ class _Reader:
         tables = {field.name: field for field in msgspec.structs.fields(Config)}
         for key in said:
             if key not in tables:
-                raise self._refuse(f"unknown key `{key}`", _nearest(key, tables), "", 0, key)
+                raise self._refuse(f"unknown key `{key}`", nearest(key, tables), "", 0, key)
         none_yet = self._guests_may_come and "guest" not in said
         guests = [] if none_yet else said.get("guest")
         if not isinstance(guests, list) or not (guests or none_yet) or not all(isinstance(one, dict) for one in guests):
@@ -82,7 +68,7 @@ class _Reader:
             if unknown := _UNKNOWN.search(found):
                 fields = _fields(kind)
                 raise self._refuse(
-                    f"unknown key `{unknown[1]}`", _nearest(unknown[1], fields), name, index, unknown[1]
+                    f"unknown key `{unknown[1]}`", nearest(unknown[1], fields), name, index, unknown[1]
                 ) from None
             if missing := _MISSING.search(found):
                 raise self._refuse(f"no `{missing[1]}`", f"say {missing[1]} = …", name, index, "") from None
@@ -149,8 +135,3 @@ def host_and_port(text: str) -> tuple[str, int]:
 def _fields(kind: Any) -> list[str]:
     kinds = getattr(kind, "__args__", (kind,))
     return [name for one in kinds for name in getattr(one, "__struct_fields__", ())]
-
-
-def _nearest(key: str, names: Any) -> str:
-    close = difflib.get_close_matches(key, list(names), 1, 0.5)
-    return f"did you mean `{close[0]}`?" if close else f"one of {', '.join(names)}"

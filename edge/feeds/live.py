@@ -22,7 +22,6 @@ from edge.collectors.base import Stamp, Taken
 from edge.collectors.lines import Rate
 from edge.collectors.netflow import concerns
 from edge.extract.sampled import CLOCK_TOLERANCE_NS
-from edge.watch.agent import Agent
 from edge.watch.subject import Subject
 
 _log = logging.getLogger("edge")
@@ -55,6 +54,36 @@ class Recording(Protocol):
         """The watch ends."""
 
 
+class Watcher(Protocol):
+    """Who looks at the rows: an agent."""
+
+    @property
+    def windows(self) -> int:
+        """Looked at so far."""
+
+    @property
+    def evidence(self) -> tuple[str, int] | None:
+        """The name of an alarm's recording and the end of its window, once."""
+
+    def begin(self, subject: Subject) -> None:
+        """A watch begins."""
+
+    def feed(self, source: Source, row: Row) -> None:
+        """A row has come."""
+
+    def advance(self, now_ns: int) -> None:
+        """Time has come so far."""
+
+    def clock_set(self, before_ns: int, after_ns: int) -> None:
+        """The wall clock was set."""
+
+    def finish(self, wall_ns: int) -> None:
+        """No row comes any more."""
+
+    def end(self) -> None:
+        """The watch is over."""
+
+
 class _Waiting(NamedTuple):
     """What has come and was not fed yet; without a row, time itself."""
 
@@ -66,7 +95,7 @@ class _Waiting(NamedTuple):
 class Live:
     """One guest's watch, from its first row to its end."""
 
-    def __init__(self, agent: Agent, subject: Subject, recording: Recording | None) -> None:
+    def __init__(self, agent: Watcher, subject: Subject, recording: Recording | None) -> None:
         self.subject, self._agent, self._recording = subject, agent, recording
         self._addresses = canonical_addresses(subject.guest_addresses)
         self._lock = threading.Lock()

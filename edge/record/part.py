@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,15 +19,21 @@ import msgspec
 from contracts.decode import decoded
 from contracts.errors import PhasewatchError, RowError
 from contracts.files import read_file, sha256, write_file
+from contracts.telemetry.episode import check_labels
 from contracts.telemetry.lines import REDO, row_batches
 from contracts.telemetry.manifest import FileEntry, Manifest
-from contracts.telemetry.rows import arrival_ns
-from contracts.telemetry.zstd import compress, whole_frames
+from contracts.telemetry.rows import LabelRow, arrival_ns
+from contracts.telemetry.zstd import compress, expanded, whole_frames
 from contracts.vocabulary import SOURCES, Source
 from edge.record.frames import Batch, Frame
 
 _log = logging.getLogger("edge")
 DRAFT = "recording.json"
+LABELS = "labels.jsonl.zst"
+JOURNAL = "marks.jsonl"
+"""Labels as they are given, until the episode is whole."""
+LEVEL_AT_REST = 15
+"""A tenth smaller than level 10, and still 10 MB a second."""
 _encoder = msgspec.json.Encoder()
 
 
@@ -80,6 +86,23 @@ class Part:
             for source, entry in self._entries.items()
         }
         _whole(self.folder, msgspec.structs.replace(self._draft, ended_wall_ns=ended_wall_ns, files=files))
+
+    def finish_labelled(self, ended_wall_ns: int, labels: Sequence[LabelRow], host: Mapping[str, object]) -> None:
+        """As `finish`, with labels, and more that is known of the host now. Each file becomes one frame, which is half
+        as large. Raises `LabelError`, too."""
+        self.abandon()
+        ended_wall_ns = max(ended_wall_ns, self._until_ns)
+        draft = msgspec.structs.replace(
+            self._draft, ended_wall_ns=ended_wall_ns, host={**self._draft.host, **host}, files={}
+        )
+        check_labels(labels, draft, self.folder / LABELS)
+        files = {}
+        for source, entry in self._entries.items():
+            path = self.folder / f"{source}.jsonl.zst"
+            files[path.name] = _store(path, b"".join(expanded(read_file(path), path)), entry.rows)
+        path = self.folder / LABELS
+        files[path.name] = _store(path, _encoder.encode_lines(labels), len(labels))
+        _whole(self.folder, msgspec.structs.replace(draft, files=files))
 
     def abandon(self) -> None:
         """Close the files and leave them as they are."""
@@ -138,12 +161,19 @@ def whole_again(folder: Path, ours: Callable[[Manifest], bool]) -> bool:
 
 def remove(folder: Path) -> None:
     """A recording of ours: its own files, and the folder if nothing else is in it. Raises `OSError`."""
-    for name in ("episode.json", DRAFT, *(f"{stem}.jsonl.zst" for stem in (*SOURCES, "labels"))):
+    for name in ("episode.json", DRAFT, JOURNAL, *(f"{stem}.jsonl.zst" for stem in (*SOURCES, "labels"))):
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # a note that somebody laid beside it stays
         folder.rmdir()
 
 
+def _store(path: Path, rows: bytes, count: int) -> FileEntry:
+    stored = compress(rows, LEVEL_AT_REST)
+    write_file(path, stored)
+    return FileEntry(sha256=sha256(stored), bytes=len(stored), rows=count)
+
+
 def _whole(folder: Path, manifest: Manifest) -> None:
     write_file(folder / "episode.json", msgspec.json.format(_encoder.encode(manifest), indent=1))
-    (folder / DRAFT).unlink(missing_ok=True)
+    for name in (DRAFT, JOURNAL):
+        (folder / name).unlink(missing_ok=True)
