@@ -338,5 +338,5 @@ DEFECTS: dict[str, Defect] = {
     "fast clock": _is("degraded", _fast, "clock-drift"),
     "late labels": _is("degraded", _late, "labels-late"),
 }  # fmt: skip
-"""`duplicate-copy` and `duplicate-id` take two episodes, `worker-lost` and `failed` a machine in trouble: they have
+"""`duplicate-copy`, `duplicate-id` and `duplicate-rows` take two episodes, `worker-lost` and `failed` a machine in trouble: they have
 tests of their own."""

@@ -70,6 +70,22 @@ def edit_lines(folder: Path, stem: str, change: Callable[[list[bytes]], list[byt
     edit_manifest(folder, agree)
 
 
+def other_run(folder: Path, number: int) -> None:
+    """Make a copy the recording of another guest: other process, other boot. number: which, from 1."""
+
+    def other(lines: list[bytes]) -> list[bytes]:
+        started = msgspec.json.decode(lines[0])["starttime"]
+        old, new = (b'"starttime":%d,' % start for start in (started, started + 1000 * number))
+        return [line.replace(old, new) for line in lines]
+
+    def booted(lines: list[bytes]) -> list[bytes]:
+        boot = str(msgspec.json.decode(lines[0])["boot_id"]).encode()
+        return [line.replace(boot, b"%08x" % number + boot[8:]) for line in lines]
+
+    edit_lines(folder, "proc", other)
+    edit_lines(folder, "guest", booted)
+
+
 def edit_row(folder: Path, stem: str, number: int, change: Callable[[dict[str, Any]], None]) -> None:
     """Change one row of a file (counted from 0), and make the manifest agree."""
 

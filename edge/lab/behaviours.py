@@ -128,9 +128,9 @@ def _bursty_c2(works: Works, stay: Stay, p: Parameters) -> None:
 def _scan_and_dial(works: Works, stay: Stay, p: Parameters) -> None:
     share = p["answered"] / 100
     for base, part in ((ANSWERED, share), (UNANSWERED, 1 - share)):
+        every = max(5, round(works.near(p["every"]) / part))
         works.run("scan", stay.since_ms, stay.until_ms, to=base, hosts=p["hosts"],
-                  ports=works.ports.scanned[: p["ports"]], every=max(5, round(works.near(p["every"]) / part)), jitter=60,
-                  timeout=p["timeout"])  # fmt: skip
+                  ports=works.ports.scanned[: p["ports"]], every=every, jitter=60, timeout=p["timeout"])  # fmt: skip
     works.run("net", stay.since_ms, stay.until_ms, to=HOST, port=works.ports.control, up=works.near(300),
               down=works.near(100), every=works.near(9000), jitter=40)  # fmt: skip
 

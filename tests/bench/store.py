@@ -2,8 +2,8 @@
 
     python -m tests.bench.store build/store --episodes 5000
 
-Clean clones are hard links to one copy of the real files, with a manifest of their own; spoiled ones are copies. What
-the sweep must find is written beside the store, as JSON: path -> verdict and codes.
+Clean clones are hard links to one copy of the real files, but for what tells one run of a guest from another; spoiled
+ones are copies. What the sweep must find is written beside the store, as JSON: path -> verdict and codes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 
 from contracts.telemetry.episode import find_episodes
 from tests.defects import DEFECTS
-from tests.recordings import CORPUS, rename
+from tests.recordings import CORPUS, other_run, rename
 
 RARE = ("bomb", "endless line")
 """These take a second each to make: three are enough."""
@@ -60,7 +60,12 @@ def make_store(store: Path, episodes: int, each: int) -> Planted:
                 os.link(path, folder / path.name)
             else:
                 shutil.copyfile(path, folder / path.name)
+        for stem in ("proc", "guest") if link else ():
+            copy = folder / f"{stem}.jsonl.zst"
+            copy.unlink()
+            shutil.copyfile(source / copy.name, copy)
         rename(folder, episode_id=folder.name)
+        other_run(folder, number)
         return folder
 
     def note(folder: Path, verdict: str, *codes: str) -> None:

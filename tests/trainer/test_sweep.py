@@ -44,7 +44,7 @@ def test_examine_finds_a_planted_defect_and_nothing_else(spoiled: Path, name: st
 
 def test_every_code_is_planted_somewhere() -> None:
     planted = frozenset().union(*(defect.codes for defect in DEFECTS.values()))
-    assert planted | {"duplicate-copy", "duplicate-id", "worker-lost", "failed"} == KINDS.keys()
+    assert planted | {"duplicate-copy", "duplicate-id", "duplicate-rows", "worker-lost", "failed"} == KINDS.keys()
 
 
 def test_reasons_page_is_made_from_the_codes() -> None:

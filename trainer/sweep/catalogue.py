@@ -21,8 +21,8 @@ from trainer.sweep.checks import SourceFacts
 from trainer.sweep.finding import Finding
 from trainer.sweep.reasons import VERDICTS, Reason, worst
 
-FORMAT = b"phasewatch index 1"
-ACROSS = ("duplicate-copy", "duplicate-id")
+FORMAT = b"phasewatch index 2"
+ACROSS = ("duplicate-copy", "duplicate-id", "duplicate-rows")
 """Reasons that come from other episodes: they are found anew by every sweep."""
 _BATCH = 256
 _TEXTS = ("path", "host_id", "episode_id", "guest_id", "profile", "sample_name")
@@ -42,6 +42,8 @@ SCHEMA = pa.schema(
         ("stored_bytes", pa.int64()),
         ("windows", pa.int64()),
         *((name, pa.string()) for name in _DIGESTS),
+        ("sketch", pa.list_(pa.int64())),
+        ("boots", pa.list_(pa.string())),
         ("validator_version", pa.int32()),
     ]
 )

@@ -41,12 +41,12 @@ MOST_LABELS = 1000
 MOST_WINDOWS = 20_000
 
 FIELDS: dict[Source, tuple[str, ...]] = {
-    "proc": ("t_wall_ns", "t_mono_ns", *TAP_FIELDS),
+    "proc": ("t_wall_ns", "t_mono_ns", *TAP_FIELDS, "pid", "starttime", "minflt", "main_run_ns", "vcpu_run_ns"),
     "qmp": ("t_wall_ns", "t_mono_ns"),
     "guest": ("t_wall_ns", "t_mono_ns"),
     "netflow": ("t_wall_ns", "recv_wall_ns", "start_wall_ns", "end_wall_ns", "packets", "bytes"),
 }
-"""What the gates look at; all else of a row is checked while it is decoded."""
+"""What the gates and `identity` look at; all else of a row is checked while it is decoded."""
 _SCHEMA = feature_schema()
 
 

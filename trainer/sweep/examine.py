@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from contracts.errors import (
     UnreadableError,
 )
 from contracts.features.schema import SECOND, feature_schema
-from contracts.files import sha256
 from contracts.telemetry.episode import check_count, check_labels, read_manifest_and_digest
 from contracts.telemetry.lines import REDO
 from contracts.telemetry.manifest import FileEntry, Manifest
@@ -40,6 +40,7 @@ from trainer.sweep.checks import (
     too_many,
 )
 from trainer.sweep.finding import Finding, fingerprint, relative, without_manifest
+from trainer.sweep.identity import MOST_BOOTS, boots_of, content_of, sketch_of
 from trainer.sweep.reasons import Reason, brief, worst
 from trainer.sweep.stored_rows import batches_of
 from trainer.workers.no_gc import no_collection
@@ -52,6 +53,7 @@ class Recording:
     manifest: Manifest
     tracks: dict[Source, Track] = field(default_factory=dict)
     labels: list[LabelRow] = field(default_factory=list)
+    boot_ids: set[str] = field(default_factory=set)
 
 
 def examine(folder: Path) -> Finding:
@@ -112,7 +114,9 @@ def _examined(folder: Path, mark: str) -> Finding:
         stored_bytes=sum(entry.bytes for _, entry in entries),
         windows=windows,
         manifest_sha256=manifest_sha256,
-        content_sha256=sha256("\n".join(f"{name} {entry.sha256}" for name, entry in entries).encode()),
+        content_sha256=content_of(recording.tracks),
+        sketch=sketch_of(recording.tracks.get("proc")),
+        boots=boots_of(manifest, recording.tracks.get("proc"), recording.boot_ids),
         fingerprint=mark,
     )
 
@@ -150,7 +154,10 @@ def _read_one(folder: Path, stem: str, recording: Recording) -> None:
     found = too_many(source, entry.rows, manifest)
     if found is not None:
         raise BoundError(path, found, expected="what a recorder writes", remedy=REDO)
-    track = Track.of(source, _at_most(batches, entry, path), frozenset(manifest.guest_addresses))
+    whole = _at_most(batches, entry, path)
+    if source == "guest":
+        whole = _boots_noted(whole, recording.boot_ids)
+    track = Track.of(source, whole, frozenset(manifest.guest_addresses))
     check_count(path, track.rows, entry)
     recording.tracks[source] = track
 
@@ -164,6 +171,14 @@ def _at_most(batches: Iterable[list[Any]], entry: FileEntry, path: Path) -> Iter
             raise CountError(
                 path, f"over {entry.rows} rows", expected=f"{entry.rows}, as episode.json says", remedy=REDO
             )
+        yield batch
+
+
+def _boots_noted(batches: Iterator[list[Any]], boot_ids: set[str]) -> Iterator[list[Any]]:
+    """The same batches; the guest's word is not trusted, and bounded."""
+    for batch in batches:
+        if len(boot_ids) < MOST_BOOTS:
+            boot_ids.update(islice({row.boot_id for row in batch}, MOST_BOOTS))
         yield batch
 
 

@@ -34,7 +34,10 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Windows wholly inside the episode, by this version's default schema."""
     manifest_sha256: str = ""
     content_sha256: str = ""
-    """Over the digests of its files: equal for two episodes that hold the same bytes."""
+    """Over its decoded rows: equal for two episodes that hold the same, however they are stored and named."""
+    sketch: list[int] = []
+    boots: list[str] = []
+    """See `trainer.sweep.identity`."""
     fingerprint: str
     validator_version: int = VALIDATOR_VERSION
 

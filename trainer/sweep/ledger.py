@@ -15,6 +15,7 @@ from contracts.errors import StorageError
 from trainer.sweep.catalogue import by_itself, with_reason
 from trainer.sweep.finding import Finding
 from trainer.sweep.reasons import VERDICTS, Reason
+from trainer.sweep.twins import TABLES, note, twins
 from trainer.versions import VALIDATOR_VERSION
 
 _TABLE = f"""
@@ -22,12 +23,12 @@ PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 CREATE TABLE IF NOT EXISTS found (
     path TEXT PRIMARY KEY, mark TEXT NOT NULL, id TEXT NOT NULL, same TEXT NOT NULL, rank INTEGER NOT NULL,
-    seen INTEGER NOT NULL, body BLOB NOT NULL
+    seen INTEGER NOT NULL, content TEXT NOT NULL, body BLOB NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_id ON found (id);
-PRAGMA user_version = {VALIDATOR_VERSION};
+{TABLES}PRAGMA user_version = {VALIDATOR_VERSION};
 """
-_TWINS = """
+_SAME_ID = """
 SELECT id, path, same FROM found WHERE seen AND id IN (
     SELECT id FROM found WHERE seen AND id != '' GROUP BY id HAVING count(*) > 1
 ) ORDER BY id, rank, path
@@ -45,6 +46,7 @@ class Ledger:
 
     def add(self, findings: Iterable[Finding], *, seen: bool) -> None:
         """Write findings down, for good."""
+        findings = [by_itself(finding) for finding in findings]
         rows = [
             (
                 finding.path,
@@ -53,12 +55,14 @@ class Ledger:
                 finding.manifest_sha256,
                 VERDICTS.index(finding.verdict),
                 seen,
+                finding.content_sha256,
                 msgspec.msgpack.encode(finding),
             )
-            for finding in map(by_itself, findings)
+            for finding in findings
         ]
         with self._db:
-            self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            note(self._db, findings)
 
     def keep(self, path: str, mark: str) -> bool:
         """Whether a path is there with this fingerprint; it then counts as seen."""
@@ -69,32 +73,33 @@ class Ledger:
     def forget_unseen(self) -> None:
         """Drop episodes that are no longer in the store."""
         with self._db:
-            self._db.execute("DELETE FROM found WHERE NOT seen")
+            self._db.execute("DELETE FROM found WHERE NOT seen")  # `twins` asks for what is in it
 
     def findings(self) -> Iterator[Finding]:
-        """Those that this sweep has met, in order of path, each held against those of its id."""
-        twins = self._twins()
+        """Those that this sweep has met, in order of path, each held against those of its id and of its rows."""
+        same_id, same_rows = self._same_id(), twins(self._db)
         for id, path, body in self._db.execute("SELECT id, path, body FROM found WHERE seen ORDER BY path"):
             finding = msgspec.msgpack.decode(body, type=Finding)
-            reason = twins[id].reason_for(path) if id in twins else None
+            reason = same_id[id].reason_for(path) if id in same_id else None
+            reason = reason or same_rows.get(path)
             yield with_reason(finding, reason) if reason else finding
 
-    def _twins(self) -> dict[str, _Twins]:
+    def _same_id(self) -> dict[str, _SameId]:
         """Ids that occur twice or more. The best verdict comes first, then the first path."""
-        rows = self._db.execute(_TWINS)
-        twins = {}
+        rows = self._db.execute(_SAME_ID)
+        same = {}
         for id, group in itertools.groupby(rows, key=lambda row: row[0]):
             paths: list[str] = []
             digests = set()
-            for _, path, same in group:
+            for _, path, digest in group:
                 paths = [*paths, path][:2]
-                digests.add(same)
-            twins[id] = _Twins(paths[0], paths[1], len(digests) == 1)
-        return twins
+                digests.add(digest)
+            same[id] = _SameId(paths[0], paths[1], len(digests) == 1)
+        return same
 
 
 @dataclass(frozen=True)
-class _Twins:
+class _SameId:
     """Episodes of one id: the best two of them, and whether all are the same byte for byte."""
 
     first: str

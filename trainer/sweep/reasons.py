@@ -89,6 +89,13 @@ KINDS: dict[str, Kind] = {
         "Episodes that differ have one id: sides and clusters go by the id, so none of them is used.",
         "lab-a/e1 has this id too",
     ),
+    "duplicate-rows": Kind(
+        "rejected",
+        "The same recording under another id: its decoded rows are those of another episode, or most of them are, or "
+        "both show one run of one guest at one time. The one with the best verdict is kept, or the first by path: with "
+        "twins on two sides of a split a score would mean nothing.",
+        "most rows are those of lab-a/e1",
+    ),
     "file-missing": Kind("rejected", "A file that `episode.json` lists is not there.", "qmp.jsonl.zst: no such file"),
     "digest-mismatch": Kind(
         "rejected",
