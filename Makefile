@@ -34,10 +34,12 @@ PYTEST_ARGS ?=
 BUNDLE ?=
 TRUST ?=
 REVISION ?=
+SEED ?= 1
+CORPUS ?= tests/corpus
 # One process more than cores: many tests wait for a guest, a broker or a page.
 JOBS ?= $(shell expr $$(nproc) + 1)
 
-.PHONY: help setup demo guest deb test test-boot roots test-arm64 arm64 test-pythons pythons lint bench release-check system \
+.PHONY: help setup demo guest lab-guests record-corpus deb test test-boot roots test-arm64 arm64 test-pythons pythons lint bench release-check system \
 	schemas lock clean
 
 help: ## this list
@@ -100,6 +102,13 @@ deb: $(READY) ## packages for Debian and Raspberry Pi OS, in build/deb (BUNDLE=f
 
 guest: ## a tiny guest for QEMU, in build/guest: Debian's kernel, busybox and the feed (docs/live.md starts it)
 	@sh firmware-config/guest/build.sh build/guest
+
+lab-guests: ## the tiny guest for both architectures of the lab, in build/guests
+	@sh firmware-config/guest/build.sh build/guests/amd64 amd64
+	@sh firmware-config/guest/build.sh build/guests/arm64 arm64
+
+record-corpus: $(READY) system lab-guests ## record tests/corpus anew: over an hour, as root; goes on where it was stopped (SEED=1, CORPUS=…)
+	$(BIN)/edge lab run --recipe firmware-config/lab/corpus.toml --seed $(SEED) --out $(CORPUS)
 
 system: ## what only the system's package manager has, for the tests: mosquitto, QEMU, a flow exporter, chromium, …
 	@sh tests/install-system-tools.sh

@@ -253,7 +253,12 @@ def _is(verdict: str, plant: Callable[[Path], None], *codes: str) -> Defect:
     return Defect(plant, verdict, frozenset(codes))
 
 
+def _cut_off(folder: Path) -> None:
+    (folder / "episode.json").rename(folder / "recording.json")
+
+
 DEFECTS: dict[str, Defect] = {
+    "cut off": _is("errored", _cut_off, "unfinished"),
     "no manifest": _is("errored", lambda f: (f / "episode.json").unlink(), "manifest-missing"),
     "manifest a link": _is("errored", lambda f: _link(f, "episode.json"), "manifest-unreadable"),
     "file a link": _is("errored", lambda f: _link(f, "proc.jsonl.zst"), "file-unreadable"),
@@ -338,5 +343,5 @@ DEFECTS: dict[str, Defect] = {
     "fast clock": _is("degraded", _fast, "clock-drift"),
     "late labels": _is("degraded", _late, "labels-late"),
 }  # fmt: skip
-"""`duplicate-copy`, `duplicate-id` and `duplicate-rows` take two episodes, `worker-lost` and `failed` a machine in trouble: they have
-tests of their own."""
+"""`duplicate-copy`, `duplicate-id` and `duplicate-rows` take two episodes, `worker-lost` and `failed` a machine in
+trouble: they have tests of their own."""

@@ -23,6 +23,7 @@ from trainer.dataset.dataset import Dataset
 from trainer.dataset.folder import MANIFEST
 from trainer.dataset.npz import is_legacy
 from trainer.dataset.open import open_dataset
+from trainer.evaluate.alone import before_models
 from trainer.evaluate.evaluation import evaluate
 from trainer.evaluate.kept import kept_evaluation
 from trainer.extraction.extract import Extraction, extract_store
@@ -41,6 +42,8 @@ def build(plan: BuildPlan) -> Index:
     with locked(out / ".lock"), engine(plan.workers, plan.cluster) as made:
         dataset = _dataset(plan, made)
         splits = split_all(dataset, plan.fit)
+        for split in splits.values():
+            say(before_models(dataset, split))
         fits = fit_models(dataset, splits, plan.fit, made)
         evaluation = kept_evaluation(fits, out)
         if evaluation is None:

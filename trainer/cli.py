@@ -18,12 +18,13 @@ from trainer.commands import (
     fit,
     inspect,
     keygen,
+    label,
     report,
     split,
     validate,
 )
 
-VERBS = (validate, explain, extract, split, describe, fit, evaluate, report, build, inspect, diff, keygen)
+VERBS = (validate, explain, label, extract, split, describe, fit, evaluate, report, build, inspect, diff, keygen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

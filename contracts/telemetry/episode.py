@@ -27,6 +27,8 @@ MAX_SPAN_NS = 31 * 86_400 * _SECOND
 _UNSET_NS = 946_684_800 * _SECOND
 """The year 2000: a clock that shows less was not set yet."""
 
+DRAFT = "recording.json"
+"""In the folder of an episode that is being recorded, or was when its recorder ended."""
 _encoder = msgspec.json.Encoder()
 
 

@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 from contracts.shell.cli import print_json
-from edge.commands.options import Commands
+from edge.commands.options import Commands, seconds
 
 _log = logging.getLogger("edge")
 
@@ -38,6 +38,9 @@ def add(commands: Commands) -> None:
     run.add_argument(
         "--scratch", type=Path, metavar="DIR", help="for sockets and disks (default: the system's own place)"
     )
+    run.add_argument(
+        "--boot-timeout", type=seconds, metavar="S", help="how long a guest may take to boot (default: 180)"
+    )
     run.set_defaults(work=_run)
     show = verbs.add_parser(
         "plan",
@@ -59,6 +62,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from edge.lab.episode import BOOT_S
     from edge.lab.plan import plan
     from edge.lab.recipe import read_recipe
     from edge.lab.run import Lab
@@ -70,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
         images=options.images.absolute(),
         work=None if options.scratch is None else options.scratch.absolute(),
         parallel=options.parallel or recipe.parallel,
+        boot_s=options.boot_timeout or BOOT_S,
     )
     result = lab.run(planned)
     print(f"{options.out}: {len(result.recorded)} recorded, {result.there} were there, {len(result.failed)} failed")

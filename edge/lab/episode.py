@@ -35,12 +35,13 @@ from edge.session.recording import Recording, recorder
 
 _log = logging.getLogger("edge")
 BOOT_S, UP_S = 180.0, 30.0
+"""How long a guest may take to answer, and its sources to be up."""
 TURN_S = 0.1
 NICE = 10
 MS = 1_000_000
 
 
-def record_episode(planned: Planned, store: Path, images: Path, folder: Path) -> Path:
+def record_episode(planned: Planned, store: Path, images: Path, folder: Path, boot_s: float = BOOT_S) -> Path:
     """The finished episode's folder. folder: an empty one for sockets and logs. What fails leaves no episode.
 
     Raises `GuestError`, `StorageError`, `MissingError`, `ConfigError`.
@@ -53,7 +54,7 @@ def record_episode(planned: Planned, store: Path, images: Path, folder: Path) ->
     try:
         place.lay()
         place.start("guest", command, groups.enter(planned.episode_id, host.cores))
-        worker.wait_up(BOOT_S)
+        worker.wait_up(boot_s)
         recording.collect()
         _wait_sources(recording)
         place.export()
@@ -136,7 +137,9 @@ class _Director:
         )
         self._beside = Beside(self._groups)
         phase, name = planned.marks[0].phase, planned.episode_id
-        self._recording.begin(self._store, about, phase, name, host.id, now(), self._facts)
+        at = now()
+        self._recording.begin(self._store, about, phase, name, host.id, at, self._facts)
+        self._zero_ns = at.mono_ns  # a busy machine may be a little late
 
     def _facts(self) -> dict[str, object]:
         return {"beside": self._beside.facts(), **({"faults": self._faults} if self._faults else {})}
@@ -191,6 +194,7 @@ def _main(arguments: Sequence[str]) -> int:
     parser.add_argument("--store", type=Path, required=True, metavar="STORE", help="where the episode goes")
     parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="tiny guests")
     parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="an empty folder for sockets and logs")
+    parser.add_argument("--boot-timeout", type=float, default=BOOT_S, metavar="S", help="how long a boot may take")
     options: argparse.Namespace = parser.parse_args(arguments)
     logging.basicConfig(format="lab: %(message)s", level=logging.WARNING, stream=sys.stderr)
     planned = decoded(
@@ -203,7 +207,7 @@ def _main(arguments: Sequence[str]) -> int:
     )
     with contextlib.suppress(PermissionError):
         os.nice(-NICE)  # the sampler comes before the guests
-    print(record_episode(planned, options.store, options.images, options.work))
+    print(record_episode(planned, options.store, options.images, options.work, options.boot_timeout))
     return 0
 
 

@@ -23,10 +23,12 @@ import msgspec
 from contracts.errors import ConfigError, GuestError, PhasewatchError
 from contracts.files import locked
 from contracts.telemetry.episode import read_manifest
+from edge.lab.episode import BOOT_S
 from edge.lab.images import image_of
 from edge.lab.machine import PROGRAMS
 from edge.lab.plan import Planned
 from edge.lab.quota import Groups, join
+from edge.record.part import remove
 
 _log = logging.getLogger("edge")
 NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
@@ -52,6 +54,7 @@ class Lab:
     images: Path
     work: Path | None = None
     parallel: int
+    boot_s: float = BOOT_S
 
     def run(self, plan: Sequence[Planned]) -> Result:
         """Record what is missing. Ctrl-C ends the guests, and leaves no half episode.
@@ -121,7 +124,7 @@ class _Sitting:
             self._stopping = True
             with self._lock:
                 for child in self._children.values():
-                    child.terminate()
+                    child.kill()  # unshare ends with nothing less, and takes its namespaces with it
             for slot in slots:
                 slot.join(20)
             _log.info(
@@ -163,7 +166,8 @@ class _Sitting:
             file, folder = Path(work) / "plan.json", Path(work) / "guest"
             folder.mkdir()
             file.write_bytes(msgspec.json.encode(planned))
-            options = ("--store", str(self._lab.store), "--images", str(self._lab.images), "--work", str(folder))
+            options = ["--store", str(self._lab.store), "--images", str(self._lab.images), "--work", str(folder)]
+            options += ["--boot-timeout", str(self._lab.boot_s)]
             child = subprocess.Popen(
                 [*NAMESPACES, sys.executable, "-m", "edge.lab.episode", str(file), *options],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -190,8 +194,6 @@ class _Sitting:
 
     def _clear(self, planned: Planned) -> None:
         """What a child that was ended could not take away itself."""
-        from edge.record.part import remove
-
         folder = self._lab.store / planned.host.id / planned.episode_id
         if folder.exists() and not (folder / "episode.json").exists():
             remove(folder)

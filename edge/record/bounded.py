@@ -12,9 +12,9 @@ from pathlib import Path
 
 from contracts.errors import PhasewatchError
 from contracts.files import locked
-from contracts.telemetry.episode import read_manifest
+from contracts.telemetry.episode import DRAFT, read_manifest
 from contracts.telemetry.manifest import Manifest
-from edge.record.part import DRAFT, Part, remove, whole_again
+from edge.record.part import Part, remove, whole_again
 
 _log = logging.getLogger("edge")
 RECORDER = "phasewatch edge"

@@ -19,7 +19,7 @@ import msgspec
 from contracts.decode import decoded
 from contracts.errors import PhasewatchError, RowError
 from contracts.files import read_file, sha256, write_file
-from contracts.telemetry.episode import check_labels
+from contracts.telemetry.episode import DRAFT, check_labels
 from contracts.telemetry.lines import REDO, row_batches
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow, arrival_ns
@@ -28,7 +28,6 @@ from contracts.vocabulary import SOURCES, Source
 from edge.record.frames import Batch, Frame
 
 _log = logging.getLogger("edge")
-DRAFT = "recording.json"
 LABELS = "labels.jsonl.zst"
 JOURNAL = "marks.jsonl"
 """Labels as they are given, until the episode is whole."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from contracts.errors import BusyError, RowError
 from contracts.features.schema import SECOND
-from contracts.telemetry.episode import Episode, read_episode, read_manifest
+from contracts.telemetry.episode import DRAFT, Episode, read_episode, read_manifest
 from contracts.telemetry.parts import watch_part
 from contracts.telemetry.rows import Row
 from contracts.telemetry.zstd import compress, whole_frames
@@ -24,7 +24,7 @@ from edge.record.bounded import Bounded, Bounds
 from edge.record.evidence import EvidenceKeeper
 from edge.record.frames import batch_of
 from edge.record.keeper import _hand_over
-from edge.record.part import DRAFT, whole_again
+from edge.record.part import whole_again
 from edge.record.tee import AGAIN_NS, Tee
 from edge.record.writer import MOST_WAITING, Writer
 from edge.watch.subject import Subject

@@ -80,6 +80,7 @@ def test_commands_work_on_arrays(made: Dataset) -> None:
 def test_names_that_look_like_markup_are_printed_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from trainer.evaluate.alone import judge
     from trainer.report.description import print_description, write_page
 
     given = {**arrays(), "profile": [r"$\frac$ [bold]"] * 240}
@@ -87,7 +88,7 @@ def test_names_that_look_like_markup_are_printed_as_they_are(
     assert open_dataset(made.path).digest == made.digest  # a folder is a folder, whatever it is called
     print_description(describe(made))
     assert r"$\frac$ [bold]" in capsys.readouterr().out
-    write_page(tmp_path / "p.html", describe(made), made.schema, {}, "x")
+    write_page(tmp_path / "p.html", describe(made), judge(made), made.schema, {}, "x")
 
 
 def test_time_recipe_refuses_arrays_without_times(made: Dataset) -> None:

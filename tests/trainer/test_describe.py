@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.brokers import program
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.describe import describe, stability_index
+from trainer.evaluate.alone import judge
 from trainer.report.description import print_description, worst_drift, write_page
 
 
@@ -96,7 +97,7 @@ def test_tables_name_what_has_drifted(dataset: Dataset, capsys: pytest.CaptureFi
 @pytest.fixture(scope="module")
 def page(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "description.html"
-    write_page(path, describe(dataset), dataset.schema, {"rejected": 3}, "corpus <&>")
+    write_page(path, describe(dataset), judge(dataset), dataset.schema, {"rejected": 3}, "corpus <&>")
     return path
 
 
@@ -108,7 +109,9 @@ def test_page_stands_alone_and_escapes_what_it_prints(page: Path, dataset: Datas
     assert "3 rejected" in text
     assert "Never recorded: scan-and-dial on lab-q35-2" in text
     assert text.count("<svg") == 5
-    write_page(tmp_path / "again.html", describe(dataset), dataset.schema, {"rejected": 3}, "corpus <&>")
+    write_page(
+        tmp_path / "again.html", describe(dataset), judge(dataset), dataset.schema, {"rejected": 3}, "corpus <&>"
+    )
     assert (tmp_path / "again.html").read_text() == text
 
 

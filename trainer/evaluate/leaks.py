@@ -26,7 +26,7 @@ from trainer.fits.creeping import SAMPLE, suspects, time_correlations
 from trainer.split import Split
 
 
-def _thinned(side: Side) -> Side:
+def thinned(side: Side) -> Side:
     """A side in memory with at most so many windows as a quick model needs, evenly spaced in each class."""
     if len(side) <= SAMPLE:
         return replace(side, windows=side.at(np.arange(len(side))))
@@ -40,8 +40,7 @@ def check(dataset: Dataset, split: Split, best: tuple[str, float], resampled: Re
     """All of it. best: the title and macro F1 of the model that leads."""
     everything = dataset.schema.channel_ids
     train, validation = (
-        _thinned(with_elapsed(side_of(dataset, "summary", everything, some)))
-        for some in (split.train, split.validation)
+        thinned(with_elapsed(side_of(dataset, "summary", everything, some))) for some in (split.train, split.validation)
     )
     test = dataset.load_ids().of(split.test)
 
@@ -49,7 +48,7 @@ def check(dataset: Dataset, split: Split, best: tuple[str, float], resampled: Re
 
     def alone(columns: Sequence[NDArray[np.float32]]) -> Interval:
         sides = [replace(side, windows=x) for side, x in zip(whole, columns, strict=True)]
-        decided = _quick_gbt(sides, seed)
+        decided = quick_gbt(sides, seed)
         return resampled.macro_f1(test.y, decided, len(dataset.classes))
 
     elapsed = alone([train.ids.x, validation.ids.x, elapsed_s(test)[:, None]])
@@ -78,7 +77,7 @@ def _held(side: Side) -> NDArray[np.float32]:
     return side.windows
 
 
-def _quick_gbt(sides: Sequence[Side], seed: int) -> NDArray[np.int64]:
+def quick_gbt(sides: Sequence[Side], seed: int) -> NDArray[np.int64]:
     """What a quick gbt, fitted to the first side and stopped by the second, decides of the third: (N,)."""
     model = Gbt().fit(sides[0], sides[1], FitSettings(seed=seed, quick=True)).model
     assert model is not None
@@ -121,7 +120,7 @@ def host_recognised(train: Side, validation: Side, hosts: list[str], seed: int) 
         sides.append(Side(ids_of, tuple(hosts), x[at]))
     if any(len(np.unique(side.y)) < len(hosts) for side in sides):
         return None
-    return scores.macro_f1_of(sides[2].y, _quick_gbt(sides, seed), len(hosts))
+    return scores.macro_f1_of(sides[2].y, quick_gbt(sides, seed), len(hosts))
 
 
 def warnings_of(elapsed: Interval, creeping: list[Creeping], best: tuple[str, float]) -> list[str]:

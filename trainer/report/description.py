@@ -13,12 +13,18 @@ from rich.table import Table
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.files import write_file
 from trainer.dataset.describe import DRIFTED, STABLE, Description
+from trainer.evaluate.alone import NEAR, Judgement
 from trainer.report.plots import heat_map, quantile_boxes, stacked_bars
 from trainer.workers.progress import table_console
 
 
 def write_page(
-    path: Path, description: Description, schema: FeatureSchema, left_out: dict[str, int], name: str
+    path: Path,
+    description: Description,
+    judgement: Judgement,
+    schema: FeatureSchema,
+    left_out: dict[str, int],
+    name: str,
 ) -> None:
     """One self-contained HTML file. Raises `StorageError`."""
     source = resources.files("trainer.report").joinpath("description.html").read_text("utf-8")
@@ -29,6 +35,9 @@ def write_page(
     profiles = np.array([[row[host] for host in hosts] for row in description.by_profile.values()], float)
     page = template.render(
         d=description,
+        j=judgement,
+        leaks=list(judgement.leaks()),
+        near=NEAR,
         name=name,
         seconds=f"{schema.window_ns / SECOND:g}",
         left_out=left_out,
@@ -93,6 +102,37 @@ def print_description(description: Description) -> None:
         table.add_row(facts.channel, _unit(facts.unit, facts.transform), f"{facts.observed:.1%}", *drift)
     console.print(table)
     console.print(f"PSI: above {STABLE} (*) a shift, above {DRIFTED} (**) a large one", markup=False)
+
+
+def print_judgement(judgement: Judgement) -> None:
+    """What the phase could be told by without looking at the guest."""
+    console = table_console()
+    if not judgement.alone:
+        console.print(
+            "too few hosts to hold one out: what says the phase without the guest was not asked", markup=False
+        )
+        return
+    table = Table(title="macro F1 on a host not learned from, by this alone", title_justify="left")
+    table.add_column("alone")
+    for host in judgement.chance:
+        table.add_column(host, justify="right")
+    table.add_row("chance", *(f"{value:.3f}" for value in judgement.chance.values()))
+    table.add_section()
+    for one in judgement.alone:
+        values = (one.by_host.get(host) for host in judgement.chance)
+        name = f"{one.what} ({one.why})" if one.why else one.what
+        table.add_row(name, *("" if value is None else f"{value:.3f}" for value in values))
+    console.print(table)
+    if judgement.host_macro_f1 is not None:
+        found = f"{judgement.hosts} hosts are told apart with macro F1 {judgement.host_macro_f1:.3f}"
+        console.print(f"{found}; chance is {1 / judgement.hosts:.3f}", markup=False)
+    for host, why in judgement.left_out.items():
+        console.print(f"{host} cannot be held out: {why}", markup=False)
+    leaks = list(judgement.leaks())
+    for what, host, above in leaks:
+        console.print(f"LEAK: {what} alone lies {above:.3f} above chance on {host}", markup=False)
+    if not leaks:
+        console.print(f"none lies more than {NEAR} above chance", markup=False)
 
 
 def _mark(index: float) -> str:

@@ -22,7 +22,7 @@ from contracts.errors import (
     UnreadableError,
 )
 from contracts.features.schema import SECOND, feature_schema
-from contracts.telemetry.episode import check_count, check_labels, read_manifest_and_digest
+from contracts.telemetry.episode import DRAFT, check_count, check_labels, read_manifest_and_digest
 from contracts.telemetry.lines import REDO
 from contracts.telemetry.manifest import FileEntry, Manifest
 from contracts.telemetry.rows import LabelRow
@@ -74,6 +74,8 @@ def _examined(folder: Path, mark: str) -> Finding:
     except UnreadableError as error:
         return without_manifest(folder, mark, Reason("manifest-unreadable", "", brief(error.found)))
     except MissingError as error:
+        if (folder / DRAFT).is_file():
+            return without_manifest(folder, mark, Reason("unfinished", "", f"{DRAFT} is there, and no episode.json"))
         return without_manifest(folder, mark, Reason("manifest-missing", "", brief(error.found)))
     except ClockError as error:
         return without_manifest(folder, mark, Reason("clock-wrong", "", brief(error.found)))

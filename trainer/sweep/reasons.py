@@ -47,6 +47,11 @@ KINDS: dict[str, Kind] = {
         "There is a folder and no `episode.json`: a recording that was broken off, or a copy of half of one.",
         "no such file",
     ),
+    "unfinished": Kind(
+        "errored",
+        "A recording that goes on, or whose recorder ended without a word: its rows are there, and its end is not.",
+        "recording.json is there, and no episode.json",
+    ),
     "manifest-unreadable": Kind(
         "errored", "`episode.json` or the folder cannot be opened, or is a link.", "a symbolic link"
     ),
