@@ -102,8 +102,7 @@ class _Director:
                 self._recording.mark(self._marks.pop(0).phase, now())
             while self._orders and self._orders[0].at_ms <= at:
                 line = self._orders.pop(0).line
-                if not self._worker.order(line) and line.startswith("start"):
-                    self._fault(f"refused: {line}")
+                self._order(line)
             if at >= 0:
                 self._recording.turn()
             if time.monotonic() > looked + 1:
@@ -113,6 +112,15 @@ class _Director:
                     self._fault(f"the {name} ended and was started again")
             next_ms = min([end_ms, *(o.at_ms for o in self._orders[:1]), *(m.at_ms for m in self._marks[:1])])
             time.sleep(max(0.0, min(TURN_S, (next_ms - self._now_ms()) / 1000)))
+
+    def _order(self, line: str) -> None:
+        try:
+            done = self._worker.order(line)
+        except GuestError:
+            self._place.lost()  # knows better, if QEMU has ended
+            raise
+        if not done and line.startswith("start"):
+            self._fault(f"refused: {line}")
 
     def _now_ms(self) -> int:
         return (time.monotonic_ns() - self._zero_ns) // MS

@@ -33,6 +33,8 @@ from edge.record.part import remove
 _log = logging.getLogger("edge")
 NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 """util-linux's: when its child ends, or is ended, everything in it ends."""
+LONGEST = 60
+"""Letters of a folder's path to which a socket's own can be added (unix(7): 107 in all)."""
 SLACK_S = 400.0
 """An episode that takes so much longer than planned hangs."""
 
@@ -84,6 +86,12 @@ class Lab:
         return True
 
     def _require(self, todo: Sequence[Planned]) -> None:
+        scratch = self.work or Path(tempfile.gettempdir())
+        if len(str(scratch)) > LONGEST:
+            raise ConfigError(
+                scratch, f"a path of {len(str(scratch))} letters", expected=f"{LONGEST} at most: sockets go there",
+                remedy="name another folder with --scratch",
+            )  # fmt: skip
         for host in {planned.host.id: planned.host for planned in todo}.values():
             image_of(host, self.images)
         programs = {PROGRAMS[planned.host.machine] for planned in todo}

@@ -60,12 +60,14 @@ class Worker:
             while b"\n" not in self._said:
                 some = self._socket.recv(4096)
                 if not some:
-                    raise GuestError("the guest", "its port was closed", expected="a guest that runs",
-                                     remedy="see its console.log")  # fmt: skip
+                    raise ConnectionResetError
                 self._said += some
         except TimeoutError:
             raise GuestError("the guest", f"no answer to an order in {ANSWER_S:.0f} s", expected="a guest that runs",
                              remedy="give it a larger quota, or less to do") from None  # fmt: skip
+        except OSError:
+            raise GuestError("the guest", "its port was closed", expected="a guest that runs",
+                             remedy="see its console.log") from None  # fmt: skip
         said, _, self._said = self._said.partition(b"\n")
         return said.startswith(b"ok")
 
