@@ -22,7 +22,7 @@ def command_line() -> Parser:
         prog="edge",
         description="Watch a guest with a signed bundle, and say over MQTT what it is doing.",
         example="edge install gbt-realistic-86ac36ed4e68.bundle --trust keys\n"
-        "  edge replay tests/corpus/lab-q35-2/* --broker mqtt://127.0.0.1 --trust keys",
+        "  edge replay tests/corpus/arm-1/* --broker mqtt://127.0.0.1 --trust keys",
     )
     parser.add_argument("--version", action=Version)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -60,7 +60,7 @@ def schema() -> FeatureSchema:
 
 @pytest.fixture(scope="session")
 def episode() -> Episode:
-    """A real recording (tests/corpus/README.md says how it was made)."""
+    """A real recording (tests/corpus-ordered/README.md says how it was made)."""
     return read_episode(ONE)
 
 

@@ -33,7 +33,7 @@ def add(commands: Commands) -> None:
         "kept; they are sent when it returns, at the latest by the next replay with the same outbox.\n"
         "Without --bundle the installed one runs, and what is installed meanwhile takes over between two windows.\n"
         "Parts of one live watch (`edge run --tee`), named in order, are replayed as the watch that they were.",
-        example="edge replay tests/corpus/lab-q35-2/lab-q35-2-io-walk-s01 --bundle B.bundle \\\n"
+        example="edge replay tests/corpus/arm-1/corpus-1-0011 --bundle B.bundle \\\n"
         "    --broker mqtt://127.0.0.1:1883 --trust keys --speed 20",
     )
     parser.add_argument("episodes", type=Path, nargs="+", metavar="EPISODE", help="folder with an episode.json")

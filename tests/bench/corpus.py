@@ -26,7 +26,7 @@ from contracts.telemetry.episode import find_episodes
 from contracts.telemetry.lines import _decoders
 from edge.extract import Extractor, summarise
 from tests.bench.store import make_store
-from tests.recordings import CORPUS
+from tests.recordings import ORDERED
 from trainer.dataset.arrow import write_shard
 from trainer.dataset.open import open_dataset
 from trainer.dataset.samples import joined
@@ -66,7 +66,7 @@ def bare(episodes: list[Path], *, hashed: bool) -> None:
 
 def bench_sweep_and_extraction() -> None:
     """One core, in this process, over the 44 real episodes."""
-    episodes = find_episodes(CORPUS)
+    episodes = find_episodes(ORDERED)
     inputs = [Input.of(examine(folder)) for folder in episodes]
 
     def extract(folder: Path) -> None:
@@ -95,7 +95,7 @@ def bench_summaries() -> None:
     import pandas as pd
     from tsflex.features import FeatureCollection, MultipleFeatureDescriptors
 
-    inputs = [(folder, Input.of(examine(folder))) for folder in find_episodes(CORPUS)[:8]]
+    inputs = [(folder, Input.of(examine(folder))) for folder in find_episodes(ORDERED)[:8]]
     tensor = np.concatenate([extract_episode(folder, EXTRACTOR, one).tensor for folder, one in inputs])
     ours = best({"ours": lambda: summarise(tensor, SCHEMA)})["ours"] / len(tensor)
 

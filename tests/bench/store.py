@@ -20,7 +20,7 @@ import msgspec
 
 from contracts.telemetry.episode import find_episodes
 from tests.defects import DEFECTS
-from tests.recordings import CORPUS, other_run, rename
+from tests.recordings import ORDERED, other_run, rename
 
 RARE = ("bomb", "endless line")
 """These take a second each to make: three are enough."""
@@ -43,9 +43,9 @@ class Planted:
 
 def make_store(store: Path, episodes: int, each: int) -> Planted:
     """A store of `episodes` folders. The i-th kind of defect is planted `each + i % 3` times: numbers differ."""
-    originals = find_episodes(CORPUS)
+    originals = find_episodes(ORDERED)
     shared = store.parent / f".{store.name}-shared"
-    shutil.copytree(CORPUS, shared)
+    shutil.copytree(ORDERED, shared)
     planted, number = Planted(), 0
 
     def clone(*, link: bool) -> Path:

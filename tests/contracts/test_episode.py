@@ -28,11 +28,11 @@ from contracts.files import sha256
 from contracts.telemetry.episode import Episode, find_episodes, read_episode, write_episode
 from contracts.telemetry.zstd import compress
 from contracts.vocabulary import SOURCES
-from tests.recordings import CORPUS, ONE, copy_of, edit_lines, edit_manifest, edit_row
+from tests.recordings import ONE, ORDERED, copy_of, edit_lines, edit_manifest, edit_row
 
 
 def test_corpus_reads_whole() -> None:
-    episodes = [read_episode(path) for path in find_episodes(CORPUS)]
+    episodes = [read_episode(path) for path in find_episodes(ORDERED)]
     assert len(episodes) == 44
     assert all(set(one.rows) == set(SOURCES) and len(one.labels) == 5 for one in episodes)
 

@@ -17,7 +17,7 @@ from contracts.features.schema import FeatureSchema
 from tests.brokers import free_port, mosquitto_on, program
 from tests.bundles import make_bundle
 from tests.live.lab import until
-from tests.recordings import CORPUS, ONE
+from tests.recordings import ONE, ORDERED
 
 Start = Callable[..., "Served"]
 
@@ -98,7 +98,7 @@ def replayed(
             "edge.cli",
             "replay",
             str(ONE),
-            str(CORPUS / "lab-q35-2" / "lab-q35-2-bursty-c2-s03"),
+            str(ORDERED / "lab-q35-2" / "lab-q35-2-bursty-c2-s03"),
         ]
         command += ["--bundle", str(bundle), "--trust", str(signing_key.parent), "--broker", url, "--node", "pi-1"]
         done = subprocess.run([*command, "--outbox", str(folder / "o")], capture_output=True, text=True, check=False)

@@ -20,7 +20,7 @@ from edge.model.opened import activate
 from edge.watch.agent import Agent
 from edge.watch.health import Health
 from tests.conftest import Build
-from tests.recordings import CORPUS, edit_manifest
+from tests.recordings import ORDERED, edit_manifest
 
 pytestmark = pytest.mark.slow
 
@@ -91,7 +91,7 @@ def test_windows_say_what_is_known_and_seen(
 def test_running_scores_count_every_window_whose_truth_is_known(
     tmp_path: Path, built: Build, schema: FeatureSchema, episode: Episode
 ) -> None:
-    second = read_episode(CORPUS / "lab-q35-2" / "lab-q35-2-bursty-c2-s03")
+    second = read_episode(ORDERED / "lab-q35-2" / "lab-q35-2-bursty-c2-s03")
     found = events_of(tmp_path, built, schema, episode, second)
     windows = sum(kind == "window" for kind, _, _ in found)
     running = [d["data"] for kind, d, _ in found if kind == "metrics" and d["data"]["basis"] == "running"]

@@ -27,7 +27,7 @@ from edge.watch.agent import Agent
 from edge.watch.health import Health
 from tests.bundles import make_bundle
 from tests.edge.sites import loaded, put
-from tests.recordings import CORPUS, ONE
+from tests.recordings import ONE, ORDERED
 
 OLD, NEW, THIRD = (f"gbt-realistic-{favourite:012x}" for favourite in range(3))
 
@@ -239,7 +239,7 @@ def test_a_shadows_difference_is_paired_by_episode(
     models = Follower(site)
     with opened(tmp_path / "box") as box:
         agent = Agent(models, site.schema, node="n", outbox=box, health=Health())
-        for some in (episode, read_episode(CORPUS / "lab-q35-2" / "lab-q35-2-bursty-c2-s03")):
+        for some in (episode, read_episode(ORDERED / "lab-q35-2" / "lab-q35-2-bursty-c2-s03")):
             replay(agent, some, site.schema, None)
         last = [json.loads(m.payload)["data"] for m in box.pending(10_000) if m.topic.endswith("metrics")][-1]
     models.close()

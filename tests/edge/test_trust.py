@@ -24,7 +24,7 @@ from edge.model.opened import activate
 from edge.watch.agent import Agent
 from edge.watch.health import Health
 from tests.bundles import make_bundle
-from tests.recordings import CORPUS, columns_of_episode
+from tests.recordings import ORDERED, columns_of_episode
 
 Flows = list[NetflowRow]
 
@@ -67,7 +67,7 @@ SPOILED: dict[str, tuple[Callable[[Flows], Flows], str]] = {
 
 
 def test_no_window_of_the_bundled_recordings_is_doubted(schema: FeatureSchema) -> None:
-    for path in find_episodes(CORPUS):
+    for path in find_episodes(ORDERED):
         windows = batch(read_episode(path), schema)
         assert set(doubts(windows)) == {None}, path
         assert not any(some.any() for some in windows.impossible.values()), path

@@ -17,9 +17,9 @@ from edge.extract import Extractor, summarise, truth_of, window_ends
 from edge.extract.windows import Windows
 from edge.feeds.replay import arrivals
 from edge.watch.ring import Ring
-from tests.recordings import CORPUS, columns_of_episode
+from tests.recordings import ORDERED, columns_of_episode
 
-HOSTS = [find_episodes(CORPUS)[i] for i in (3, 20, 40)]
+HOSTS = [find_episodes(ORDERED)[i] for i in (3, 20, 40)]
 
 
 def batch(episode: Episode, schema: FeatureSchema) -> Windows:

@@ -1,7 +1,7 @@
 """Golden vectors of extraction: real rows in, tensor and summary out.
 
 Obtained with `python -m tests.golden.extraction` (EXTRACTOR_VERSION 1, 2026-11-22, x86_64, numpy 1.26.4) from three
-recordings of tests/corpus, three windows each.
+recordings of tests/corpus-ordered, three windows each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from contracts.features.schema import EXTRACTOR_VERSION, feature_schema
 from contracts.telemetry.episode import read_episode
 from edge.extract import Extractor, summarise, window_ends
-from tests.recordings import CORPUS, columns_of_episode
+from tests.recordings import ORDERED, columns_of_episode
 
 FILE = Path(__file__).with_name("extraction.npz")
 EPISODES = ("lab-microvm-1-bursty-c2-s02", "lab-q35-1-scan-and-dial-s02", "lab-q35-2-bulk-upload-s03")
@@ -27,7 +27,7 @@ def vectors() -> dict[str, NDArray[Any]]:
     schema = feature_schema()
     found: dict[str, NDArray[Any]] = {"version": np.array(EXTRACTOR_VERSION)}
     for name in EPISODES:
-        episode = read_episode(CORPUS / name.rsplit("-", name.count("-") - 2)[0] / name)
+        episode = read_episode(ORDERED / name.rsplit("-", name.count("-") - 2)[0] / name)
         ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, schema)
         windows = Extractor(schema).extract(columns_of_episode(episode, schema), ends[list(WINDOWS)])
         found[f"{name} tensor"] = windows.tensor

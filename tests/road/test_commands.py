@@ -16,7 +16,7 @@ from contracts.bundle import archive as bundles
 from contracts.bundle.keys import generate_key
 from contracts.features.schema import feature_schema
 from tests.conftest import Build
-from tests.recordings import CORPUS, ONE, copy_of, edit_manifest, edit_row
+from tests.recordings import ONE, ORDERED, copy_of, edit_manifest, edit_row
 from trainer.cli import VERBS
 
 NOWHERE = "mqtt://127.0.0.1:1"
@@ -95,7 +95,7 @@ def test_wrong_use_is_one_line_and_status_2(arguments: list[str], words: list[st
 
 @pytest.mark.parametrize("option", [["--architectures", "svm"], ["--threat-models", "divine"]])
 def test_build_refuses_names_it_does_not_know(tmp_path: Path, signing_key: Path, option: list[str]) -> None:
-    done = run("trainer", "build", CORPUS, "--out", tmp_path, "--key", signing_key, *option)
+    done = run("trainer", "build", ORDERED, "--out", tmp_path, "--key", signing_key, *option)
     refused(done, 2, f"{option[0]}: no ", option[1], "expected ")
 
 
@@ -106,7 +106,7 @@ def test_build_refuses_an_empty_store(tmp_path: Path, signing_key: Path) -> None
 
 
 def test_build_leaves_a_bad_episode_out_and_says_so(tmp_path: Path, signing_key: Path) -> None:
-    copy_of(CORPUS / "lab-q35-1" / "lab-q35-1-io-walk-s01", tmp_path / "store")
+    copy_of(ORDERED / "lab-q35-1" / "lab-q35-1-io-walk-s01", tmp_path / "store")
     edit_row(copy_of(ONE, tmp_path / "store"), "proc", 5, lambda row: row.update(utime="12"))
     done = run("trainer", "build", tmp_path / "store", "--out", tmp_path / "out", "--key", signing_key, "--workers", 2)
     assert done.returncode == 2
@@ -131,13 +131,13 @@ def test_build_leaves_an_episode_without_netflow_out_unless_asked(tmp_path: Path
 def test_build_refuses_channels_that_leave_a_threat_model_blind(tmp_path: Path) -> None:
     registry = tmp_path / "mine.toml"
     registry.write_text('[[channel]]\nname = "x"\nsource = "guest"\nkind = "rate"\nfield = "ctxt"\nunit = "/s"\n')
-    done = run("trainer", "build", CORPUS, "--out", tmp_path, "--unsigned", "--channels", registry)
+    done = run("trainer", "build", ORDERED, "--out", tmp_path, "--unsigned", "--channels", registry)
     refused(done, 2, "mine.toml: no channel that realistic may see")
 
 
 def test_build_says_in_one_line_when_its_folder_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "out").write_text("")
-    done = run("trainer", "build", CORPUS, "--out", tmp_path / "out", "--unsigned")
+    done = run("trainer", "build", ORDERED, "--out", tmp_path / "out", "--unsigned")
     refused(done, 1, "cannot be written", "free some space or choose another folder")
 
 
@@ -145,7 +145,7 @@ def test_build_refuses_to_share_its_folder(tmp_path: Path, signing_key: Path) ->
     from contracts.files import locked
 
     with locked(tmp_path / ".lock"):
-        done = run("trainer", "build", CORPUS, "--out", tmp_path, "--key", signing_key)
+        done = run("trainer", "build", ORDERED, "--out", tmp_path, "--key", signing_key)
     refused(done, 2, ".lock: another process works here; expected to be alone")
 
 
@@ -234,7 +234,8 @@ def tracked() -> dict[str, str]:
     names = [
         name
         for name in listed.splitlines()
-        if not {"corpus", "seeds"} & set(Path(name).parts) and not name.endswith((".npz", ".tflite", ".tl"))
+        if not {"corpus", "corpus-ordered", "seeds"} & set(Path(name).parts)
+        and not name.endswith((".npz", ".tflite", ".tl"))
     ]
     texts = (name for name in names if not name.endswith(".png"))
     return {name: (ROOT / name).read_text() for name in texts if (ROOT / name).exists()}

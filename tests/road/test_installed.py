@@ -12,10 +12,10 @@ import pytest
 
 from tests.brokers import Subscriber
 from tests.conftest import Build
-from tests.recordings import CORPUS, ONE
+from tests.recordings import ONE, ORDERED
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
-OTHER = CORPUS / "lab-q35-2" / "lab-q35-2-bursty-c2-s03"
+OTHER = ORDERED / "lab-q35-2" / "lab-q35-2-bursty-c2-s03"
 
 
 def test_a_bundle_is_installed_shadowed_replayed_promoted_and_rolled_back(

@@ -17,12 +17,12 @@ import pytest
 
 from tests.brokers import Subscriber, free_port, mosquitto_on
 from tests.conftest import Build
-from tests.recordings import CORPUS
+from tests.recordings import ORDERED
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 SEQUENCE = re.compile(rb',"sequence":"\d{16}"')
 SCHEMAS = Path(__file__).parents[2] / "docs" / "events"
-EPISODES = [CORPUS / "lab-q35-2" / f"lab-q35-2-{name}" for name in ("io-walk-s01", "bursty-c2-s03")]
+EPISODES = [ORDERED / "lab-q35-2" / f"lab-q35-2-{name}" for name in ("io-walk-s01", "bursty-c2-s03")]
 
 
 def replay_command(built: Build, folder: Path, url: str, *options: str, name: str = "gbt-realistic") -> list[str]:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from contracts.bundle.keys import generate_key
 from edge.cli import main as edge
 from edge.deliver.outbox import opened
-from tests.recordings import CORPUS, ONE, copy_of
+from tests.recordings import ONE, ORDERED, copy_of
 from trainer.cli import main as trainer
 
-SECOND = CORPUS / "lab-q35-1" / "lab-q35-1-io-walk-s01"
+SECOND = ORDERED / "lab-q35-1" / "lab-q35-1-io-walk-s01"
 PIECES = (
     *(b" ", b"%", b"%(prog)s", b";", b"\n", b"-x", b"\xff", b"s3:x", b"gs:", b"file:x?mode=memory", b":memory:", b"~"),
     *(b"$HOME", b"{}", b"#c", b"'", b'"', b"\\", b"\x1b[2J", "é".encode(), b"*", b"..", b"[x]"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.features.schema import FeatureSchema
-from tests.recordings import CORPUS, copy_of
+from tests.recordings import ORDERED, copy_of
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.samples import Samples
 from trainer.extraction.extract import Extraction, extract_store
@@ -28,7 +28,7 @@ prepare()  # before a test module imports Keras: its settings are read when Tens
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory, schema: FeatureSchema) -> Dataset:
     """All 44 recordings, in shards of at most 4 MiB."""
-    return extracted(CORPUS, tmp_path_factory.mktemp("data") / "set", schema, workers=2, shard_bytes=4 << 20)
+    return extracted(ORDERED, tmp_path_factory.mktemp("data") / "set", schema, workers=2, shard_bytes=4 << 20)
 
 
 @pytest.fixture(scope="session")
@@ -40,5 +40,5 @@ def summaries(dataset: Dataset) -> Samples:
 def store(tmp_path: Path) -> Path:
     """Three real episodes of three hosts."""
     for host, name in (("lab-q35-1", "io-walk-s01"), ("lab-q35-2", "io-walk-s01"), ("lab-microvm-1", "io-walk-s02")):
-        copy_of(CORPUS / host / f"{host}-{name}", tmp_path / "store")
+        copy_of(ORDERED / host / f"{host}-{name}", tmp_path / "store")
     return tmp_path / "store"

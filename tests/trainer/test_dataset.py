@@ -21,7 +21,7 @@ from contracts.telemetry.episode import find_episodes, read_episode, read_manife
 from contracts.vocabulary import PHASES
 from edge.extract import Extractor, summarise, window_ends
 from tests.defects import DEFECTS
-from tests.recordings import CORPUS, ONE, columns_of_episode, copy_of, edit_row
+from tests.recordings import ONE, ORDERED, columns_of_episode, copy_of, edit_row
 from tests.trainer.conftest import extracted
 from trainer.dataset.arrow import ArrowShard
 from trainer.dataset.dataset import Dataset
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """Four real episodes."""
-    for path in find_episodes(CORPUS)[::12]:
+    for path in find_episodes(ORDERED)[::12]:
         copy_of(path, tmp_path / "store")
     return tmp_path / "store"
 
@@ -51,7 +51,7 @@ def test_dataset_holds_what_extraction_gave(dataset: Dataset, summaries: Samples
     tensors = dataset.load_tensor()
     assert len(dataset) == len(tensors.y) == len(summaries.y) == 965
     assert len(dataset.shards) > 3
-    for path in find_episodes(CORPUS)[::9]:
+    for path in find_episodes(ORDERED)[::9]:
         episode = read_episode(path)
         ends = window_ends(episode.manifest.started_wall_ns, episode.manifest.ended_wall_ns, schema)
         expected = Extractor(schema).extract(columns_of_episode(episode, schema), ends).tensor

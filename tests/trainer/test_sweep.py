@@ -15,7 +15,7 @@ from contracts.errors import BusyError, DatasetError, MissingError, StorageError
 from contracts.features.schema import FeatureSchema
 from contracts.files import locked
 from tests.defects import DEFECTS
-from tests.recordings import CORPUS, ONE, edit_lines, rename
+from tests.recordings import ONE, ORDERED, edit_lines, rename
 from tests.sweeping import codes, run
 from trainer.sweep import examine as lens
 from trainer.sweep.catalogue import read_index, write_index
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_every_real_episode_is_accepted(tmp_path: Path) -> None:
-    census = run(CORPUS, tmp_path / "index.parquet", workers=2)
+    census = run(ORDERED, tmp_path / "index.parquet", workers=2)
     assert census.verdicts == {"accepted": 44, "degraded": 0, "rejected": 0, "errored": 0}
     assert census.reasons == {}
 

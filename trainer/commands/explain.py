@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
         description="Read one episode again and say what is right and wrong with it. What only a sweep can know (that\n"
         "another episode has the same id) is taken from the index, if there is one.\n"
         "Exit status: 0 it can be used, 1 it was rejected or could not be read.",
-        example="trainer explain tests/corpus/lab-q35-2/lab-q35-2-io-walk-s01",
+        example="trainer explain tests/corpus/arm-1/corpus-1-0005",
     )
     parser.add_argument("episode", type=Path, metavar="EPISODE", help="its folder, <store>/<host_id>/<episode_id>")
     parser.add_argument("--index", type=Path, metavar="FILE", help="the sweep's index (default: STORE/index.parquet)")

@@ -2,7 +2,7 @@
 
     python -m trainer.demo --store tests/corpus --out build/demo
 
-Builds bundles, starts a broker, replays one held-out episode per profile through the best realistic bundle, shows the
+Builds bundles, starts a broker, replays one held-out recording per profile through the best realistic bundle, shows the
 events as a subscriber receives them, and ends with status 0 if all six kinds arrived.
 """
 
@@ -25,11 +25,11 @@ from contracts.errors import ConfigError, RowError, WorkError
 from contracts.events.envelope import EVENT_KINDS, decode_event
 from contracts.shell.broker import Broker, parse_broker
 from contracts.shell.cli import Parser, run
-from contracts.telemetry.episode import find_episodes, read_manifest
 from trainer.demo.dashboard import dashboard, leave_open
 from trainer.demo.embedded_broker import local_broker
 from trainer.demo.listener import Listener
 from trainer.demo.screen import Screen
+from trainer.demo.story import worth_seeing
 
 NODE = "demo"
 
@@ -90,7 +90,7 @@ def _main(arguments: Sequence[str]) -> int:
     index = msgspec.json.decode((out / "index.json").read_bytes(), type=_Index)
     realistic = (entry for entry in index.bundles if entry.threat_model == "realistic")
     best = next(realistic, index.bundles[0])
-    episodes = _one_per_profile(options.store, index.held_out)
+    episodes = worth_seeing(options.store, index.held_out)
 
     _heading(console, f"2. Replay {len(episodes)} recordings of held-out {index.held_out[0]}, as a subscriber sees it")
     with _broker(options.broker, options.mosquitto, out) as broker:
@@ -162,15 +162,6 @@ def _key(folder: Path) -> Path:
     if not key.exists():
         generate_key(key)
     return key
-
-
-def _one_per_profile(store: Path, hosts: tuple[str, ...]) -> list[Path]:
-    chosen: dict[str, Path] = {}
-    for folder in find_episodes(store):
-        manifest = read_manifest(folder)
-        if manifest.host_id in hosts:
-            chosen.setdefault(manifest.profile, folder)
-    return list(chosen.values())
 
 
 def _run(command: list[str], what: str) -> None:

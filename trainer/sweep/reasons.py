@@ -196,20 +196,23 @@ KINDS: dict[str, Kind] = {
         "degraded",
         "Flow records have another clock than the episode: over a tenth of those that arrived around a window cannot "
         "be of this time (they end before they start, last over a minute, or arrived before they ended or a minute "
-        "after). They look like silence, so netflow is not observed in such a window, here and in the agent.",
+        "after). They look like silence, so netflow is not observed in such a window, here and in the agent. "
+        "It is said where more than a twentieth of the windows are such.",
         "in 22 of 22 windows",
     ),
     "netflow-silent": Kind(
         "degraded",
         "Before a window the tap counted 50 packets or more, and flow records of the guest's addresses hold less than "
         "four fifths of them, less 20: the exporter was away, or `guest_addresses` are not the guest's. What is not "
-        "known is not silence, so netflow is not observed in such a window, here and in the agent.",
+        "known is not silence, so netflow is not observed in such a window, here and in the agent. "
+        "It is said where more than a twentieth of the windows are such.",
         "in 9 of 22 windows",
     ),
     "netflow-doubled": Kind(
         "degraded",
         "Before a window flow records hold over five quarters of the packets that the tap counted, and 20 more: "
-        "records are there twice, so netflow is not observed in such a window, here and in the agent.",
+        "records are there twice, so netflow is not observed in such a window, here and in the agent. "
+        "It is said where more than a twentieth of the windows are such.",
         "in 17 of 22 windows",
     ),
     "impossible": Kind(
