@@ -23,6 +23,9 @@ Doubt = Literal["clock", "silent", "doubled"]
 """Why a source is not believed. clock: its records cannot be of this time. silent, doubled: flow records hold far
 fewer, or far more, packets than the tap counted."""
 
+MARK = "mark"
+"""The last level of the topics by which recordings are labelled (docs/recording.md): what comes there is no event."""
+
 ThreatModel = Literal["realistic", "oracle"]
 THREAT_MODELS: tuple[ThreatModel, ...] = get_args(ThreatModel)
 """`realistic` sees what the host sees; `oracle` also believes what the guest says of itself."""

@@ -14,6 +14,7 @@ import msgspec
 from contracts.errors import RowError
 from contracts.events.envelope import ALL_KINDS, Data, Event, decode_event
 from contracts.events.payloads import Cause, GapData, Run
+from contracts.vocabulary import MARK
 from edge.audit.ranges import Ranges
 
 _REMEMBERED = 10_000
@@ -160,7 +161,8 @@ class Auditor:
 
     def hear(self, topic: str, payload: bytes, *, retained: bool) -> Iterator[Finding]:
         """A message came; what is to be said of it."""
-        if topic.count("/") != 3 or not payload:  # availability, session; a retained topic that is cleared
+        # availability, session; a retained topic that is cleared; a label for a recording
+        if topic.count("/") != 3 or not payload or topic.endswith(f"/{MARK}"):
             return
         try:
             event = decode_event(payload, topic)

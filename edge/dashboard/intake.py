@@ -19,6 +19,7 @@ from contracts.events.payloads import EpisodeData, GapData, WindowData
 from contracts.shell.broker import Broker
 from contracts.text import printable
 from contracts.types import Name
+from contracts.vocabulary import MARK
 from edge.audit.ear import Ear
 from edge.audit.streams import Auditor, Finding
 from edge.dashboard.board import Board, Standing
@@ -126,7 +127,7 @@ class Intake:
             if heard.payload in (b"online", b"stopped", b"offline"):
                 self._node(levels[1], heard.payload.decode())
             return
-        if not heard.payload:
+        if not heard.payload or levels[-1] == MARK:
             return
         findings = list(self._auditor.hear(heard.topic, heard.payload, retained=heard.retained))
         if any(one.what == "violation" for one in findings):

@@ -25,7 +25,7 @@ from contracts.features.schema import SECOND
 from contracts.shell.broker import Broker
 from contracts.text import printable
 from contracts.types import Nanoseconds
-from contracts.vocabulary import Phase
+from contracts.vocabulary import MARK, Phase
 from edge.audit.ear import Ear
 from edge.collectors.base import Stamp, now
 
@@ -152,7 +152,7 @@ class ByMqtt:
     """Marks that come as messages to `phasewatch/<node>/<guest>/mark`. A retained one is of another time: ignored."""
 
     def __init__(self, broker: Broker, node: str, guest: str) -> None:
-        self.topic = f"phasewatch/{node}/{guest}/mark"
+        self.topic = f"phasewatch/{node}/{guest}/{MARK}"
         self._ear = Ear(broker, [self.topic], lambda said: _log.info("%s", said))
         self._came: queue.Queue[Mark] = queue.Queue(64)
         self._stop = threading.Event()

@@ -165,6 +165,7 @@ def test_what_is_retained_or_no_event_is_no_part_of_a_stream() -> None:
     assert list(auditor.hear("phasewatch/n/availability", b"online", retained=True)) == []
     assert list(auditor.hear("phasewatch/n/session", b"{}", retained=False)) == []
     assert list(auditor.hear("phasewatch/n/g/metrics", b"", retained=False)) == []
+    assert list(auditor.hear("phasewatch/n/g/mark", b'{"phase":"armed"}', retained=False)) == []
     report = auditor.report()
     assert (report.whole, report.retained, report.events) == (True, 1, 0)
 
