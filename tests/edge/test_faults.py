@@ -97,7 +97,7 @@ def test_a_days_outage_is_drained_whole_by_an_agent_that_is_killed_three_times(t
         put_windows(outbox, 0, DAY)  # nobody is there
         assert outbox.depth == DAY
     with mosquitto_on(port, tmp_path) as url:
-        command = [*AUDIT, url, "--idle", "4"]
+        command = [*AUDIT, url, "--idle", "12"]
         audit = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert audit.stderr is not None
         assert "listening" in audit.stderr.readline()

@@ -67,6 +67,7 @@ def test_every_trainer_command_works_on_a_terminal_that_is_not_utf8(place: bytes
     steps: list[tuple[int, Words]] = [
         (0, ["validate", store, "--workers", "1"]),
         (0, ["explain", store + b"/lab-q35-2/" + os.fsencode(ONE.name)]),
+        (2, ["label", store]),
         (0, ["extract", store, "--out", data, "--workers", "2"]),
         (0, ["describe", data]),
         (2, ["split", data]),
@@ -104,12 +105,17 @@ def test_every_edge_command_works_on_a_terminal_that_is_not_utf8(
         (2, ["outbox", "list", "--outbox", place + b"/none"]),
         (2, ["check-config", place + b"/none"]),
         (2, ["run", "--config", place + b"/none"]),
+        (2, ["record", "--config", place + b"/none", "--out", place + b"/s"]),
+        (2, ["mark", "clean", "--config", place + b"/none"]),
+        (2, ["lab", "run", "--recipe", place + b"/none", "--out", place + b"/s"]),
+        (2, ["lab", "plan", "--recipe", place + b"/none"]),
         (1, ["doctor", "--config", place + b"/none"]),
         (2, ["audit", "--broker", NOWHERE, "--password-file", place + b"/none"]),
         (2, ["forget", "n/g", "--broker", NOWHERE, "--password-file", place + b"/none"]),
         (2, ["dashboard", "--broker", NOWHERE, "--login-file", place + b"/none"]),
     ]
-    assert {str(words[0]) for _, words in steps} == every_command("edge")
+    verbs = {" ".join(map(str, words[:2])) if words[0] == "lab" else str(words[0]) for _, words in steps}
+    assert verbs | {"lab"} == every_command("edge")
     for wanted, words in steps:
         status, out, err = ended(command("edge", *words), encoding=encoding)
         assert (status, "Traceback" in err) == (wanted, False), (words, err)
