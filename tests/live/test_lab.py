@@ -77,7 +77,8 @@ def test_an_episode_is_recorded_swept_and_extracted(
     assert f"{store}: 1 recorded, 0 were there, 0 failed" in done.stdout
     folder = store / "small" / one.episode_id
     finding = examine(folder)
-    assert finding.verdict == "accepted", finding.reasons
+    assert finding.verdict in ("accepted", "degraded"), finding.reasons
+    assert {reason.source for reason in finding.reasons} <= {"netflow"}  # of four windows, one may doubt its flows
     episode = read_episode(folder)
     manifest = episode.manifest
     started = manifest.started_wall_ns
@@ -90,7 +91,7 @@ def test_an_episode_is_recorded_swept_and_extracted(
     assert set(manifest.host["sampling"]) == {"proc", "qmp", "guest", "netflow"}
     assert manifest.host["beside"]["guests"] >= 1
     assert "faults" not in manifest.host
-    assert len(extracted(store, tmp_path / "d", schema).load_ids().y) == finding.windows
+    assert len(extracted(store, tmp_path / "d", schema, degraded=True).load_ids().y) == finding.windows
 
     again = subprocess.run(command(tmp_path, images, store), capture_output=True, text=True, check=False)
     assert "0 recorded, 1 were there, 0 failed" in again.stdout
