@@ -31,7 +31,7 @@ from edge.lab.worker import Worker
 from edge.record.keeper import host_facts
 from edge.record.labelled import About
 from edge.record.part import remove
-from edge.session.recording import Recording, recorder
+from edge.session.recording import Recording
 
 _log = logging.getLogger("edge")
 BOOT_S, UP_S = 180.0, 30.0
@@ -139,7 +139,6 @@ class _Director:
         about = About(
             profile=planned.profile,
             sample_name=planned.sample_name,
-            recorder=recorder(),
             host={**host_facts(), "guest": guest},
             sample=planned.sample,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 from contracts.errors import GuestError
 from edge.lab.machine import TAP
 from edge.lab.places import ANSWERED, HOST, Ports
+from edge.lab.quota import join
 
 FLOWS = 2055
 DISK_MB = 256
@@ -54,9 +54,7 @@ class Place:
     def start(self, name: str, command: Sequence[str], group: Sequence[Path]) -> subprocess.Popen[Any]:
         """The guest, in its cgroup. group: files that take its process id."""
         process = self._start(name, command)
-        for path in group:
-            with contextlib.suppress(FileNotFoundError):
-                path.write_text(str(process.pid))
+        join(group, process.pid)
         return process
 
     def lost(self) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,8 +113,8 @@ def _busy_s() -> float:
     return (user + nice + system + irq + soft) / os.sysconf("SC_CLK_TCK")
 
 
-def join(files: list[Path]) -> None:
-    """This process enters a group."""
+def join(files: Sequence[Path], pid: int) -> None:
+    """A process enters a group, by the files that `enter` gave."""
     for path in files:
         with contextlib.suppress(FileNotFoundError):
-            path.write_text(str(os.getpid()))
+            path.write_text(str(pid))

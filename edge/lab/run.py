@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,8 @@ from edge.record.part import remove
 _log = logging.getLogger("edge")
 NAMESPACES = ("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
 """util-linux's: when its child ends, or is ended, everything in it ends."""
+PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+"""mke2fs and ip are there, and not on everybody's path."""
 LONGEST = 60
 """Letters of a folder's path to which a socket's own can be added (unix(7): 107 in all)."""
 SLACK_S = 400.0
@@ -105,9 +108,6 @@ class Lab:
                              expected="the right to make them", remedy="run the lab as root")  # fmt: skip
 
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
 class _Sitting:
     """One go at what is missing."""
 
@@ -120,7 +120,7 @@ class _Sitting:
 
     def sit(self) -> None:
         groups = Groups()
-        join(groups.enter("rest"))
+        join(groups.enter("rest"), os.getpid())
         slots = [threading.Thread(target=self._slot, daemon=True) for _ in range(min(self._lab.parallel, self._total))]
         for slot in slots:
             slot.start()
@@ -129,8 +129,8 @@ class _Sitting:
             while any(slot.is_alive() for slot in slots):
                 time.sleep(0.2)
         except KeyboardInterrupt:
-            self._stopping = True
             with self._lock:
+                self._stopping = True
                 for child in self._children.values():
                     child.kill()  # unshare ends with nothing less, and takes its namespaces with it
             for slot in slots:
@@ -159,7 +159,8 @@ class _Sitting:
             else:
                 self._result.recorded.append(folder)
                 self._tell(planned, time.monotonic() - began)
-            self._left_ms -= planned.length_ms + planned.settle_ms
+            with self._lock:
+                self._left_ms -= planned.length_ms + planned.settle_ms
 
     def _tell(self, planned: Planned, took_s: float) -> None:
         minutes = self._left_ms / 60_000 / self._lab.parallel
@@ -179,10 +180,13 @@ class _Sitting:
             child = subprocess.Popen(
                 [*NAMESPACES, sys.executable, "-m", "edge.lab.episode", str(file), *options],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                env={**os.environ, "PATH": PATH},
                 start_new_session=True,  # Ctrl-C is ours to pass on
             )  # fmt: skip
             with self._lock:
                 self._children[planned.episode_id] = child
+                if self._stopping:  # it was started while the others were being ended
+                    child.kill()
             try:
                 out, said = child.communicate(timeout=(planned.length_ms + planned.settle_ms) / 1000 + SLACK_S)
             except subprocess.TimeoutExpired:

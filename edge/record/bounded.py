@@ -6,6 +6,7 @@ Recordings of others are never touched: only those whose manifest names this rec
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ from edge.record.part import Part, remove, whole_again
 _log = logging.getLogger("edge")
 RECORDER = "phasewatch edge"
 """How the manifests of our recordings begin to name their recorder."""
+
+
+def recorder() -> str:
+    """As manifests name us."""
+    return f"{RECORDER} {importlib.metadata.version('phasewatch')}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import logging
 import os
 import platform
@@ -13,7 +12,7 @@ from functools import partial
 from contracts.features.schema import SECOND
 from contracts.telemetry.rows import Row
 from contracts.vocabulary import Source
-from edge.record.bounded import RECORDER, Bounded
+from edge.record.bounded import Bounded, recorder
 from edge.record.evidence import EvidenceKeeper
 from edge.record.frames import Batch, batch_of
 from edge.record.tee import Tee
@@ -47,14 +46,13 @@ class Keeper:
 
     def begin(self, subject: Subject) -> None:
         """A watch begins."""
-        recorder = f"{RECORDER} {importlib.metadata.version('phasewatch')}"
         self._rows = {source: [] for source in subject.sources}
         self._since_ns = self._until_ns = subject.started_wall_ns
         self._due_ns: int | None = None
         if self._kept.tee is not None:
-            self._keepers.append(Tee(self._kept.tee, subject, self._facts, recorder, self._kept.part_ns))
+            self._keepers.append(Tee(self._kept.tee, subject, self._facts, recorder(), self._kept.part_ns))
         if self._kept.evidence is not None:
-            self._evidence = EvidenceKeeper(self._kept.evidence, subject, self._facts, recorder)
+            self._evidence = EvidenceKeeper(self._kept.evidence, subject, self._facts, recorder())
             self._keepers.append(self._evidence)
 
     def row(self, source: Source, row: Row) -> None:

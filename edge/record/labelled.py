@@ -16,12 +16,12 @@ import msgspec
 
 from contracts.errors import LabelError, StorageError
 from contracts.features.schema import SECOND
-from contracts.telemetry.manifest import Manifest
 from contracts.telemetry.rows import LabelRow, Row
 from contracts.vocabulary import Phase, Source
+from edge.record.bounded import recorder
 from edge.record.frames import batch_of
 from edge.record.part import JOURNAL, Part
-from edge.record.tee import MOST_EXPANDED
+from edge.record.tee import MOST_EXPANDED, manifest_of
 from edge.watch.subject import Subject
 
 _log = logging.getLogger("edge")
@@ -38,7 +38,6 @@ class About:
 
     profile: str
     sample_name: str
-    recorder: str
     host: Mapping[str, object] = field(default_factory=dict)
     sample: Mapping[str, object] = field(default_factory=dict)
 
@@ -59,11 +58,6 @@ class Labelled:
         self._due_ns: int | None = None
         self.finished: list[Path] = []
         """Episodes that are whole."""
-
-    @property
-    def phase(self) -> Phase:
-        """Which it is now."""
-        return self._phase
 
     @property
     def folder(self) -> Path:
@@ -127,20 +121,11 @@ class Labelled:
 
     def _open(self, name: str, started_ns: int) -> None:
         about, subject = self._about, self._subject
-        draft = Manifest(
-            format=1,
-            episode_id=name,
-            host_id=subject.host_id,
-            guest_id=subject.guest_id,
-            guest_addresses=sorted(subject.guest_addresses),
+        draft = msgspec.structs.replace(
+            manifest_of(subject, name, started_ns, recorder(), dict(about.host)),
             profile=about.profile,
             sample_name=about.sample_name,
-            started_wall_ns=started_ns,
-            ended_wall_ns=started_ns + 1,
-            recorder=about.recorder,
-            host=dict(about.host),
             sample=dict(about.sample),
-            files={},
         )
         self._name, self._subject_started = name, started_ns
         self._rows = {source: [] for source in subject.sources}

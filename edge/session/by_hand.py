@@ -17,7 +17,7 @@ from edge.config import Config, Guest
 from edge.record.keeper import host_facts
 from edge.record.labelled import About
 from edge.session.marks import Answer, ByMqtt, Order, Socket, answer, stamp_of
-from edge.session.recording import Recording, recorder
+from edge.session.recording import Recording
 from edge.session.running import SET_SINCE_NS
 from edge.session.signals import Signals
 from edge.session.site import broker_of, state_of
@@ -90,7 +90,6 @@ class ByHand:
         about = About(
             profile=wanted.profile,
             sample_name=wanted.sample,
-            recorder=recorder(),
             host=host_facts(),
             sample={"labelled_by": "hand"},
         )

@@ -5,8 +5,6 @@ collectors → live feed (the order in which rows came) → labelled episode
 
 from __future__ import annotations
 
-import importlib.metadata
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,13 +18,11 @@ from edge.collectors.supervise import Supervised
 from edge.config import Config, Guest
 from edge.config.reading import host_and_port
 from edge.feeds.live import Live
-from edge.record.bounded import RECORDER
 from edge.record.labelled import About, Labelled
 from edge.session.boots import Boots
 from edge.session.guests import JOIN_S, collectors_of
 from edge.watch.subject import Subject
 
-_log = logging.getLogger("edge")
 MOST_LAGS = 100_000
 Facts = Callable[[], Mapping[str, object]]
 
@@ -131,8 +127,8 @@ class Recording:
         """The episode is whole; the folders of all that were (there are several where the clock was set)."""
         assert self._live is not None, "begin() comes first"
         assert self._labelled is not None
-        live, self._live = self._live, None
-        live.end(now())
+        self._live.end(now())  # which asks for the facts
+        self._live = None
         return self._labelled.finished
 
     def close(self) -> None:
@@ -181,8 +177,3 @@ def _quantiles(lags: Sequence[float]) -> dict[str, float]:
     order = sorted(lags)
     at = {"p50": 0.5, "p99": 0.99, "most": 1.0}
     return {name: round(order[min(len(order) - 1, int(share * len(order)))], 3) for name, share in at.items()}
-
-
-def recorder() -> str:
-    """As manifests name us."""
-    return f"{RECORDER} {importlib.metadata.version('phasewatch')}"
