@@ -6,7 +6,6 @@ Whoever may open the socket may mark; it is its owner's alone. What comes is che
 from __future__ import annotations
 
 import contextlib
-import datetime
 import logging
 import os
 import queue
@@ -21,7 +20,7 @@ import msgspec
 
 from contracts.decode import UNDECODABLE
 from contracts.errors import BrokerError, LabelError, MissingError, PhasewatchError
-from contracts.features.schema import SECOND
+from contracts.moments import unix_ns
 from contracts.shell.broker import Broker
 from contracts.text import printable
 from contracts.types import Nanoseconds
@@ -65,14 +64,10 @@ class Mark(NamedTuple):
 def moment(text: str) -> int:
     """Unix ns of a time as ISO 8601. Raises `LabelError`."""
     try:
-        parsed = datetime.datetime.fromisoformat(text)
+        return unix_ns(text)
     except ValueError:
         raise LabelError("mark", f"time {text[:64]!r}", expected="ISO 8601, as 2026-01-31T12:00:00.5Z",
                          remedy="correct it") from None  # fmt: skip
-    if parsed.tzinfo is None:
-        parsed = parsed.replace(tzinfo=datetime.UTC)
-    since = parsed - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000
 
 
 def stamp_of(at_ns: int | None) -> Stamp:

@@ -8,11 +8,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+from contracts.features.schema import SECOND
+from contracts.moments import unix_ns
 from contracts.shell.cli import print_json
 from contracts.vocabulary import PHASES, Phase
 from trainer.commands.options import Commands
 
-SECOND = 1_000_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -40,8 +41,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _start(text: str) -> tuple[float | datetime.datetime, Phase]:
-    """`34.5=armed`, `2026-01-31T12:00:00Z=armed`."""
+def _start(text: str) -> tuple[float | int, Phase]:
+    """`34.5=armed`, `2026-01-31T12:00:00Z=armed`: seconds as a float, a moment as whole Unix ns."""
     when, _, phase = text.rpartition("=")
     found = next((one for one in PHASES if one == phase), None)
     if found is None:
@@ -53,10 +54,9 @@ def _start(text: str) -> tuple[float | datetime.datetime, Phase]:
     except ValueError:
         pass
     try:
-        at = datetime.datetime.fromisoformat(when)
+        return unix_ns(when), found
     except ValueError:
         raise argparse.ArgumentTypeError(f"{when!r} is neither seconds since the start nor a time") from None
-    return at if at.tzinfo else at.replace(tzinfo=datetime.UTC), found
 
 
 def _label(options: argparse.Namespace) -> int:
@@ -95,8 +95,5 @@ def _label(options: argparse.Namespace) -> int:
     return 0
 
 
-def _ns(when: float | datetime.datetime, started_ns: int) -> int:
-    if isinstance(when, float):
-        return started_ns + round(when * SECOND)
-    since = when - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds * 1000
+def _ns(when: float | int, started_ns: int) -> int:
+    return when if isinstance(when, int) else started_ns + round(when * SECOND)

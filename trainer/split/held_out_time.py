@@ -7,19 +7,16 @@ Financial Machine Learning, 2018, ch. 7).
 
 from __future__ import annotations
 
-import datetime
-import re
 from typing import final
 
 from contracts.features.schema import SECOND
+from contracts.moments import EPOCH, MICROSECOND, unix_ns
 from trainer.split.recipe import CannotError, Cut, Episodes, Recipe
 from trainer.split.saved import RecipeName
 
 SHARE = 0.25
 """Of the episodes: what the later side aims at."""
 _TRIES = 64
-_EPOCH, _MICROSECOND = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC), datetime.timedelta(microseconds=1)
-_MOMENT = re.compile(r"\d{4}-\d\d-\d\d([T ][\d:]+(\.\d+)?(Z|[+-][\d:.]+)?)?", re.ASCII)
 
 
 @final
@@ -54,19 +51,14 @@ class HeldOutTime(Recipe):
 
 def _text(unix_ns: int) -> str:
     """ISO 8601 in UTC. To the microsecond, as `datetime` counts: never later, so what begins then begins after it."""
-    return (_EPOCH + unix_ns // 1000 * _MICROSECOND).isoformat().replace("+00:00", "Z")
+    return (EPOCH + unix_ns // 1000 * MICROSECOND).isoformat().replace("+00:00", "Z")
 
 
 def _moment(text: str) -> int:
     """Unix ns of an ISO 8601 date or time; UTC where it names no zone. Raises `CannotError`."""
     try:
-        if not _MOMENT.fullmatch(text):  # `fromisoformat` takes any character between date and time, a digit too
-            raise ValueError
-        moment = datetime.datetime.fromisoformat(text)
+        return unix_ns(text)
     except ValueError:
         raise CannotError(
             f"{text!r} is no moment such as 2026-11-22T14:00:00Z or 2026-11-22T16:00:00.5+02:00"
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=datetime.UTC)
-    return (moment - _EPOCH) // _MICROSECOND * 1000
