@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from contracts.bundle.archive import Artifact, BundleManifest, write_bundle
+from contracts.bundle.filter import Filter
 from contracts.bundle.keys import load_signing_key
 from contracts.bundle.scorecard import Reference, Scorecard
 from contracts.events.payloads import Interval
@@ -61,9 +62,11 @@ def make_bundle(
     golden_off: float = 0.0,
     wider: int = 0,
     machine: str = platform.machine(),
+    spec: Filter | None = None,
+    more: dict[str, bytes] | None = None,
 ) -> Path:
     """A signed bundle of a model that likes one phase. golden_off: how far its golden vectors are wrong; wider: by how
-    many features its library is; machine: for which it is compiled."""
+    many features its library is; machine: for which it is compiled; spec: its filter; more: other members."""
     channels = view_of(schema.channels, "realistic")
     features = len(channels) * len(schema.statistics)
     data = library(favourite, features)
@@ -112,6 +115,7 @@ def make_bundle(
         members={},
         temperature=1.0,
         abstain_below=0.5,
+        filter=spec,
         tolerance=1e-5,
         recipe="held_out_host",
         seed=0,
@@ -125,6 +129,7 @@ def make_bundle(
         "reference.json": msgspec.json.encode(reference),
         "golden-windows.f32": windows.astype("<f4").tobytes(),
         "golden-probabilities.f32": said.astype("<f4").tobytes(),
+        **(more or {}),
     }
     path = folder / f"{title}.bundle"
     write_bundle(path, manifest, members, load_signing_key(key) if key else None)

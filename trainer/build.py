@@ -15,6 +15,7 @@ from contracts.errors import WorkError
 from contracts.features.schema import feature_schema
 from contracts.files import locked, write_file
 from trainer.bundle.index import Index
+from trainer.bundle.learned import learned_of
 from trainer.bundle.pack import Label
 from trainer.bundle.provenance import command_of
 from trainer.bundle.release import release
@@ -63,6 +64,7 @@ def build(plan: BuildPlan) -> Index:
             classes=dataset.classes,
             key=plan.key,
             command=command_of(plan),
+            learned=learned_of(dataset.path, split),
         )
         bundles = release(proven, refused, dataset.load_ids().of(split.test), record, label, out)
         index = Index(

@@ -17,6 +17,7 @@ from trainer.commands import (
     extract,
     fit,
     inspect,
+    judge,
     keygen,
     label,
     report,
@@ -24,7 +25,7 @@ from trainer.commands import (
     validate,
 )
 
-VERBS = (validate, explain, label, extract, split, describe, fit, evaluate, report, build, inspect, diff, keygen)
+VERBS = (validate, explain, label, extract, split, describe, fit, evaluate, report, build, inspect, diff, judge, keygen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

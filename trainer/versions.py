@@ -23,7 +23,14 @@ TUNING = (*FITTING, "edge/scores.py", "trainer/fits/study.py")
 """What decides which settings a search finds, besides its bounds."""
 EVALUATION = (
     *FITTING,
-    *("edge/alarm.py", "edge/scores.py", "trainer/evaluate", "trainer/fits/creeping.py", "trainer/fits/record.py"),
+    *(
+        "edge/alarm",
+        "edge/scores.py",
+        "edge/familiar.py",
+        "trainer/evaluate",
+        "trainer/fits/creeping.py",
+        "trainer/fits/record.py",
+    ),
 )
 """What decides an evaluation, besides the models and the libraries."""
 EVERYTHING = ("contracts", "edge", "trainer")

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from contracts.bundle.filter import Filter
 from contracts.bundle.keys import SigningKey, TrustedKeys
 from contracts.decode import decoded
 from contracts.errors import BundleError, DigestError, RevokedKeyError, UnsignedError, UntrustedKeyError
@@ -70,6 +71,8 @@ class BundleManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """What the logits are divided by before anybody believes the probabilities."""
     abstain_below: Annotated[float, msgspec.Meta(ge=0, le=1)]
     """Of the calibrated probabilities: below, the agent decides nothing."""
+    filter: Filter | None = None
+    """What turns windows into phase and alarm; older bundles have none."""
     tolerance: Annotated[float, msgspec.Meta(ge=0, le=1)]
     """How far a golden vector's probabilities may be off on another machine."""
     recipe: str

@@ -9,9 +9,11 @@ import msgspec
 from contracts.types import Sha256, Share, Whole
 from contracts.vocabulary import Doubt, Phase, Source
 
-Flag = Literal["clock_step", "degraded", "rows_dropped", "unsigned_bundle"]
+Flag = Literal["clock_step", "degraded", "rows_dropped", "unsigned_bundle", "unfiltered", "unfamiliar"]
 """clock_step: the wall clock jumped inside the window. degraded: a source is absent or was mostly not observed.
-rows_dropped: more rows came than the ring holds. unsigned_bundle: nobody vouches for the model."""
+rows_dropped: more rows came than the ring holds. unsigned_bundle: nobody vouches for the model. unfiltered: its bundle
+has no filter, so that two windows in a row make an alarm. unfamiliar: fewer than 1 % of the windows that the model was
+tuned by are as unlike all that it learned from."""
 Basis = Literal["scorecard", "running"]
 """scorecard: measured by the trainer on its held-out side. running: measured here, on windows whose truth is known."""
 
@@ -62,6 +64,15 @@ class ShadowWindow(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True)
     decided: Phase | None
 
 
+class Nearest(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a window is least unlike, of all that was learned from. p: the share of the windows that the model was tuned
+    by that are as unlike (split conformal); tested: whether that profile was on the held-out side."""
+
+    profile: str
+    tested: bool
+    p: Share
+
+
 class ClockSet(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The wall clock was set since the window before. skipped: windows that lay wholly in the time it jumped over."""
 
@@ -70,8 +81,10 @@ class ClockSet(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One window. `decided` is null when the model abstained; `probabilities` are all 0 where it gave no numbers.
-    `alarm`: enough windows in a row were decided to be of an infected phase, and not yet enough others since.
+    """One window. `decided` is null when the model abstained; `probabilities` are all 0 where it gave no numbers. Both
+    are of this window alone; `phase` and `infected`, the most probable phase and the probability of an infection, are
+    the filter's, given all windows until now (null where the bundle has none), and `alarm` goes by it.
+    `nearest`: on an unfamiliar window, what it is least unlike.
     `doubted`: sources that are there and are not believed, and why: they count as not observed. `impossible`: per
     source, readings or flow records that cannot be, and were left out. `clock_set`: on the first window after it
     happened. `evidence`: where an alarm rises, the episode that keeps the rows around it.
@@ -85,6 +98,8 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     end_wall_ns: Whole
     probabilities: dict[Phase, Share]
     decided: Phase | None
+    phase: Phase | None = None
+    infected: Share | None = None
     alarm: bool
     truth: Phase | None
     purity: Share | None
@@ -96,6 +111,7 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clock_set: ClockSet | None = None
     evidence: str | None = None
     shadow: ShadowWindow | None = None
+    nearest: Nearest | None = None
 
 
 class Interval(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,13 +148,17 @@ class ShadowScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 class AlarmScore(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent's alarm over whole held-out episodes. onsets: episodes with an infection; missed: those without an
-    alarm after it; median_delay_s: from the onset; clean_hours: in how many the false alarms were counted."""
+    alarm while it lasted; found: the share of the others; median_delay_s: from the onset; clean_hours: in how many the
+    false alarms were counted; at_most_per_day: the upper 95 % bound of their rate that so few hours allow. Older
+    bundles say neither `found` nor `at_most_per_day`."""
 
     onsets: Whole
     missed: Whole
     median_delay_s: Interval | None
     clean_hours: float
     false_alarms_per_day: Interval | None
+    found: Interval | None = None
+    at_most_per_day: float | None = None
 
 
 class MetricsData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from contracts.events.payloads import ClockSet, Flag, ShadowWindow, TopChannel, WindowData
+from contracts.events.payloads import ClockSet, Flag, Nearest, ShadowWindow, TopChannel, WindowData
 from contracts.features.schema import FeatureSchema
-from contracts.vocabulary import INFECTED, PHASES, SOURCES, Phase, Source
-from edge.alarm import Alarm
+from contracts.vocabulary import PHASES, SOURCES, Phase, Source
+from edge.alarm import Alarm, Seen, alarm_of
 from edge.extract import Windows, summarise
+from edge.familiar import UNFAMILIAR
 from edge.model.known import Known
 from edge.model.opened import Active
 from edge.scores import calibrated, choice
@@ -49,10 +50,16 @@ class Detector:
         if best is None:
             return None
         sure = bool(probabilities[best] >= self._active.bundle.manifest.abstain_below)
-        # netflow without a row is a zero, but no ground for a decision
+        return PHASES[best] if sure and not self._blind(windows) else None
+
+    def alarm(self, after: Alarm | None = None) -> Alarm:
+        """The alarm of a watch. after: the one of the model before this."""
+        return alarm_of(self._active.bundle.manifest.filter, PHASES, after=after)
+
+    def _blind(self, windows: Windows) -> bool:
+        """Whether nothing was seen: netflow without a row is a zero, but no ground for a decision."""
         sampled = [self._of_source[source] for source in self._sources if source != "netflow"]
-        blind = bool(sampled) and not any(windows.mask[0, at].any() for at in sampled)
-        return PHASES[best] if sure and not blind else None
+        return bool(sampled) and not any(windows.mask[0, at].any() for at in sampled)
 
     @staticmethod
     def said(probabilities: NDArray[np.float32]) -> dict[Phase, float]:
@@ -75,9 +82,10 @@ class Detector:
         clock_set: ClockSet | None,
         shadow: ShadowWindow | None,
     ) -> WindowData:
-        """The payload for the first window. `alarm` sees what was decided; evidence: what keeps the rows of a window
+        """The payload for the first window, which `alarm` sees. evidence: what keeps the rows of a window
         (by its end, and whether the alarm stands); shadow: what another model made of it."""
-        end, active = int(windows.ends[0]), self._active
+        end, active, levels = int(windows.ends[0]), self._active, self._levels(windows)
+        nearest = self._unlike(levels)
         observed = {
             source: round(float(windows.mask[0, at].mean()), 4) for source, at in self._of_source.items() if len(at)
         }
@@ -87,8 +95,12 @@ class Detector:
             "degraded": min(looked_at.values()) < DEGRADED_BELOW,
             "rows_dropped": dropped,
             "unsigned_bundle": active.ref.key is None,
+            "unfiltered": active.bundle.manifest.filter is None,
+            "unfamiliar": nearest is not None,
         }
-        raised = alarm.see(None if decided is None else decided in INFECTED)
+        unseen = choice(probabilities) is None or self._blind(windows)
+        chosen = None if decided is None else PHASES.index(decided)
+        heard = alarm.see(Seen(end, None if unseen else probabilities, chosen))
         return WindowData(
             episode_id=episode_id,
             bundle=active.ref,
@@ -96,25 +108,36 @@ class Detector:
             end_wall_ns=end,
             probabilities=self.said(probabilities),
             decided=decided,
-            alarm=raised,
+            phase=None if heard.phase is None else PHASES[heard.phase],
+            infected=None if heard.infected is None else round(heard.infected, 6),
+            alarm=heard.raised,
             truth=known.phase if known else None,
             purity=round(known.purity, 4) if known else None,
             observed=observed,
-            top_channels=self._top_channels(windows),
+            top_channels=self._top_channels(levels),
             doubted={source: doubt for source in windows.doubts if (doubt := windows.doubt(source, 0)) is not None},
             impossible={source: int(some[0]) for source, some in windows.impossible.items() if some[0]},
             clock_set=clock_set,
-            evidence=evidence(end, raised),
+            evidence=evidence(end, heard.raised),
             shadow=shadow,
+            nearest=nearest,
             flags=[flag for flag, raised in flags.items() if raised],
         )
 
-    def _top_channels(self, windows: Windows) -> list[TopChannel]:
-        """The channels furthest from training, in standard deviations, times their importance to the model."""
+    def _levels(self, windows: Windows) -> NDArray[np.float64]:
+        """(V,) means of the first window's channels over what was observed; NaN where nothing was."""
         tensor, mask = windows.tensor[0, self._active.channels], windows.mask[0, self._active.channels]
         count = mask.sum(axis=1)
-        level = np.where(mask, tensor, 0).sum(axis=1, dtype=np.float64) / np.maximum(count, 1)
-        score = np.where(count > 0, np.abs(level - self._mean) / self._std, 0) * self._importance
+        return np.asarray(np.where(mask, tensor, 0).sum(axis=1, dtype=np.float64) / np.where(count, count, np.nan))
+
+    def _unlike(self, levels: NDArray[np.float64]) -> Nearest | None:
+        """What the first window is least unlike, if it is unlike all that was learned from."""
+        found = self._active.familiar.of(levels) if self._active.familiar is not None else None
+        return found if found is not None and found.p < UNFAMILIAR else None
+
+    def _top_channels(self, levels: NDArray[np.float64]) -> list[TopChannel]:
+        """The channels furthest from training, in standard deviations, times their importance to the model."""
+        score = np.where(np.isnan(levels), 0, np.abs(levels - self._mean) / self._std) * self._importance
         order = np.argsort(-score, kind="stable")[:TOP_CHANNELS]
         names = self._active.bundle.manifest.channels
         return [TopChannel(channel=names[i], score=round(float(score[i]), 6)) for i in order if score[i] > 0]

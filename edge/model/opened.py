@@ -18,6 +18,7 @@ from contracts.events.payloads import BundleRef
 from contracts.features.channels import view_of
 from contracts.features.schema import FeatureSchema
 from contracts.vocabulary import PHASES
+from edge.model.listening import Familiarity, familiarity_of, sound
 from edge.runtimes import Runtime, open_runtime
 
 _MOST_BINS = 64
@@ -36,6 +37,8 @@ class Active:
     reference: Reference
     ref: BundleRef
     channels: NDArray[np.intp]
+    familiar: Familiarity | None
+    """What it learned from; older bundles do not say."""
 
 
 def activate(
@@ -62,13 +65,15 @@ def activate(
             expected="its golden vectors to come out",
             remedy="build it again",
         ) from None
+    reference = _reference(bundle)
     return Active(
         bundle=msgspec.structs.replace(bundle, members={}),
         runtime=runtime,
         scorecard=_scorecard(bundle),
-        reference=_reference(bundle),
+        reference=reference,
         ref=BundleRef(name=manifest.name, digest=bundle.digest, runtime=runtime.name, key=bundle.key),
         channels=np.array([index[channel] for channel in manifest.channels], np.intp),
+        familiar=familiarity_of(bundle, (np.array(reference.mean), np.array(reference.std))),
     )
 
 
@@ -82,6 +87,8 @@ def _require_sense(manifest: BundleManifest, schema: FeatureSchema) -> None:
         raise refuse(f"phases {', '.join(manifest.phases)}", ", ".join(PHASES))
     if manifest.channels != view_of(schema.channels, manifest.threat_model):
         raise refuse(f"{len(manifest.channels)} channels", f"the view of the {manifest.threat_model} threat model")
+    if manifest.filter is not None and not sound(manifest.filter, len(manifest.phases)):
+        raise refuse("a filter that is none", "probabilities that sum to 1, for each phase, and an order of thresholds")
     for artifact in manifest.artifacts:
         if artifact.runtime.startswith("treelite") and manifest.view != "summary":
             raise refuse(f"{artifact.runtime} on view {manifest.view}", "trees to look at summaries")

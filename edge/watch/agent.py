@@ -56,7 +56,7 @@ class Agent:
 
     def begin(self, subject: Subject) -> None:
         """Start to watch. A guest that is new here gets the bundle's scorecard first."""
-        self._watch = Watch(subject, self._schema)
+        self._watch = Watch(subject, self._schema, self._detector.alarm())
         self._introduce(subject.started_wall_ns)
         if self._shadow is not None:
             self._shadow.begin()
@@ -132,8 +132,10 @@ class Agent:
         other = self._models.active is not self._active
         if other:
             self._emit_scores(at_ns)
-            self._now_watching.decisions.clear()
+            watch = self._now_watching
+            watch.decisions.clear()
             self._take_model()
+            watch.alarm = self._detector.alarm(after=watch.alarm)
             self._introduce(at_ns)
         beside = self._shadow and self._shadow.active
         if other or self._models.shadow is not beside:  # a comparison is of two models

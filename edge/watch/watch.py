@@ -24,11 +24,10 @@ _REMEMBERED = 12
 class Watch:
     """The state of one watch. All times are in Unix ns."""
 
-    def __init__(self, subject: Subject, schema: FeatureSchema) -> None:
-        self.subject, self._schema = subject, schema
+    def __init__(self, subject: Subject, schema: FeatureSchema, alarm: Alarm) -> None:
+        self.subject, self._schema, self.alarm = subject, schema, alarm
         self.ring = Ring(schema, subject.sources, subject.guest_addresses)
         self.windows, self.gaps = 0, dict.fromkeys(SOURCES, 0)
-        self.alarm = Alarm()
         self.evidence = Evidence(subject.guest_id, kept=subject.evidence)
         self.decisions: list[tuple[int, int | None]] = []
         self.last_end_ns = subject.started_wall_ns

@@ -1,4 +1,5 @@
-"""The alarm: raised by two infected windows in a row, cleared by three others, and not moved by abstentions."""
+"""The alarm of bundles without a filter: raised by two infected windows in a row, cleared by three others, and not
+moved by abstentions."""
 
 from __future__ import annotations
 
@@ -7,14 +8,18 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge.alarm import CLEAR_AFTER, RAISE_AFTER, Alarm
+from contracts.vocabulary import PHASES
+from edge.alarm import Seen, alarm_of
+from edge.alarm.in_a_row import CLEAR_AFTER, RAISE_AFTER
 
 windows = st.lists(st.sampled_from([True, False, None]), max_size=60)
+RUNNING, CLEAN = PHASES.index("infected_running"), PHASES.index("clean")
 
 
 def seen(some: Sequence[bool | None]) -> list[bool]:
-    alarm = Alarm()
-    return [alarm.see(one) for one in some]
+    alarm = alarm_of(None, PHASES)
+    decided = [None if one is None else RUNNING if one else CLEAN for one in some]
+    return [alarm.see(Seen(i, None, one)).raised for i, one in enumerate(decided)]
 
 
 def test_alarm_is_raised_by_two_in_a_row_and_cleared_by_three() -> None:

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from contracts.bundle.keys import load_trusted_keys
 from contracts.features.schema import SECOND, FeatureSchema, feature_schema
 from contracts.telemetry.episode import Episode
+from contracts.vocabulary import PHASES
+from edge.alarm import alarm_of
 from edge.deliver.outbox import opened
 from edge.feeds.replay import arrivals, replay, subject_of
 from edge.model.models import Fixed
@@ -177,7 +179,7 @@ def test_a_watch_neither_floods_nor_falls_silent_however_the_clock_is_set(
         mode="live", host_id="h", guest_id="g", episode_id="e", guest_addresses=frozenset(), sources=(),
         started_wall_ns=start,
     )  # fmt: skip
-    watch, now, passed, count, quiet = Watch(subject, schema), start, 0, 0, 0
+    watch, now, passed, count, quiet = Watch(subject, schema, alarm_of(None, PHASES)), start, 0, 0, 0
 
     def look(until: int) -> int:
         seen = 0
@@ -209,7 +211,7 @@ def test_a_stride_longer_than_the_window_starts_a_watch(schema: FeatureSchema) -
         mode="live", host_id="h", guest_id="g", episode_id="e", guest_addresses=frozenset(), sources=(),
         started_wall_ns=7 * SECOND,
     )  # fmt: skip
-    watch = Watch(subject, sparse)
+    watch = Watch(subject, sparse, alarm_of(None, PHASES))
     assert [watch.due(200 * SECOND) for _ in range(4)] == [60 * SECOND, 120 * SECOND, 180 * SECOND, None]
 
 
@@ -229,4 +231,4 @@ def test_no_row_is_called_dropped_on_a_watch_that_begins_with_unix_time(
     )
     found = windows(watched(msgspec.structs.replace(episode, rows=rows, manifest=manifest, labels=[])))
     assert len(found) > 15
-    assert [window["flags"] for window in found] == [[]] * len(found)
+    assert [window["flags"] for window in found] == [["unfiltered"]] * len(found)

@@ -9,12 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.vocabulary import PHASES
 from trainer.dataset.samples import Samples
-from trainer.evaluate.alarms import alarms, detection, speaks_of_infection, true_positive_rates
+from trainer.evaluate.alarms import alarms as alarms_of
+from trainer.evaluate.alarms import share
+from trainer.evaluate.detection import detection, true_positive_rates
+from trainer.evaluate.figures import Alarms
+from trainer.evaluate.filtering import at_most, speaks_of_infection
+from trainer.evaluate.listening import listen
 from trainer.evaluate.resampled import Resampled
 
 CLEAN, ARMED, INFECTING, RUNNING, DORMANT = range(5)
@@ -45,6 +51,15 @@ def together(*episodes: dict[str, list[object]]) -> Samples:
         np.array(centre, np.int64),
         *(ids,) * 4,
     )
+
+
+def alarms(
+    test: Samples, decided: NDArray[np.int64], classes: tuple[str, ...], schema: FeatureSchema, resampled: Resampled
+) -> Alarms:
+    """By the old rule, which goes by decisions alone."""
+    nothing = np.full((len(decided), len(classes)), 1 / len(classes), np.float32)
+    heard = listen(test, nothing, decided, None, classes, schema)
+    return alarms_of(test, heard.raised, classes, schema, resampled)
 
 
 def test_delay_runs_from_the_onset_within_a_window_to_the_settled_end_of_the_second_one(schema: FeatureSchema) -> None:
@@ -187,3 +202,28 @@ def test_detection_needs_both_kinds_of_window() -> None:
 def test_alarms_are_for_classes_that_speak_of_infection() -> None:
     assert speaks_of_infection(PHASES)
     assert not speaks_of_infection(("walking", "sitting"))
+
+
+def test_a_share_and_a_rate_have_the_textbooks_exact_bounds() -> None:
+    """Three in n where none was seen (1 - 0.05**(1/n) exactly for shares); Clopper and Pearson's for 9 of 10."""
+    assert at_most(0, 1.0) == pytest.approx(-np.log(0.05))
+    assert at_most(1, 2.0) == pytest.approx(4.743865 / 2, rel=1e-5)
+    nine = share(9, 10)
+    assert nine is not None
+    assert [nine.low, nine.high] == pytest.approx([0.554984, 0.997471], rel=1e-4)
+    whole = share(5, 5)
+    assert whole is not None
+    assert (whole.value, whole.high) == (1.0, 1.0)
+    assert whole.low == pytest.approx(0.025 ** (1 / 5))
+    assert share(0, 0) is None
+
+
+def test_false_alarms_have_a_bound_though_none_was_seen(schema: FeatureSchema) -> None:
+    """The bootstrap's interval is empty there; the bound is not."""
+    test = together(episode("a", [CLEAN] * 360), episode("b", [CLEAN] * 360))
+    found = alarms(test, np.zeros(720, np.int64), PHASES, schema, Resampled(test.episode_id, 0, 10))
+    assert (found.false_alarms, found.found, found.median_delay_s) == (0, None, None)
+    assert found.false_alarms_per_day is not None
+    assert found.false_alarms_per_day.value == 0
+    assert found.at_most_per_day == pytest.approx(24 * 2.995732, rel=1e-5)  # in the one hour that was watched
+    assert found.per_profile["a"].clean_hours == pytest.approx(0.5)

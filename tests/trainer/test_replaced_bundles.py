@@ -16,7 +16,7 @@ ALONE = Interval(value=0.5, low=None, high=None)
 
 def index_of(bundle: str) -> Index:
     entry = Entry(
-        bundle=bundle, form="", architecture="gbt", threat_model="oracle", macro_f1=ALONE, paired=None,
+        bundle=bundle, form="", architecture="gbt", threat_model="oracle", macro_f1=ALONE, alarms=None, paired=None,
         model_macro_f1=0.5, argmax_agreement=1.0, max_probability_difference=0.0, artifact_bytes={}, size=1,
         bundle_bytes=1, signed_by=None, runtimes=(),
     )  # fmt: skip

@@ -104,6 +104,7 @@ def _facts(bundle: Bundle) -> dict[str, str]:
         **sizes,
         "temperature": f"{manifest.temperature:g}",
         "abstains below": f"{manifest.abstain_below:g}",
+        "alarm rises at": "two in a row" if manifest.filter is None else f"log odds {manifest.filter.raise_at:g}",
         "seed": str(manifest.seed),
         "recipe": manifest.recipe,
         "feature schema": manifest.schema_hash,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from contracts.events.payloads import Interval, Paired
+from contracts.events.payloads import AlarmScore, Interval, Paired
 from contracts.types import Share, Whole
 from contracts.vocabulary import ThreatModel
 
@@ -28,6 +28,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     architecture: str
     threat_model: ThreatModel
     macro_f1: Interval
+    alarms: AlarmScore | None
+    """None where the classes speak of no infection."""
     paired: Paired | None
     model_macro_f1: Share
     argmax_agreement: Share

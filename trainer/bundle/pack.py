@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 
+from contracts.bundle import familiar
 from contracts.bundle.archive import BundleManifest, write_bundle
 from contracts.bundle.keys import SigningKey
 from contracts.bundle.scorecard import Scorecard
 from contracts.features.schema import FeatureSchema
 from contracts.files import sha256
 from trainer.architectures import architecture_named
-from trainer.bundle import held_out, provenance, sbom
+from trainer.bundle import held_out, learned, provenance, sbom
 from trainer.compile.prove import Proven
 from trainer.split import Split
 from trainer.versions import EVERYTHING, code_digest, library_versions
@@ -28,6 +29,7 @@ class Label:
     classes: tuple[str, ...]
     key: SigningKey | None
     command: str
+    learned: learned.Learned
 
 
 def pack(one: Proven, scorecard: Scorecard, decided: held_out.HeldOut, label: Label, out: Path) -> Path:
@@ -39,13 +41,16 @@ def pack(one: Proven, scorecard: Scorecard, decided: held_out.HeldOut, label: La
         "schema.json": label.schema.canonical(),
         "scorecard.json": msgspec.json.encode(scorecard, order="sorted"),
         "reference.json": msgspec.json.encode(one.reference, order="sorted"),
+        familiar.MEMBER: msgspec.json.encode(one.familiar.document, order="sorted"),
+        familiar.CENTRES: one.familiar.centres.astype("<f2").tobytes(),
         "golden-windows.f32": windows.astype("<f4").tobytes(),
         "golden-probabilities.f32": probabilities.astype("<f4").tobytes(),
         held_out.MEMBER: msgspec.json.encode(decided, order="sorted"),
+        learned.MEMBER: msgspec.json.encode(label.learned, order="sorted"),
         provenance.MEMBER: msgspec.json.encode(_provenance(one, scorecard, label), order="sorted"),
     }
     content = [f"{name} {sha256(data)}" for name, data in sorted(members.items())]
-    believed = [str(one.temperature), str(one.abstain_below)]
+    believed = [str(one.temperature), str(one.abstain_below), msgspec.json.encode(one.filter).decode()]
     build_id = sha256("\n".join([split.dataset_digest, split.digest, str(job.seed), *believed, *content]).encode())[:12]
     name = f"{job.title}-{build_id}"
     members[sbom.MEMBER] = sbom.bill_of_materials(name, build_id, members, library_versions())
@@ -64,6 +69,7 @@ def pack(one: Proven, scorecard: Scorecard, decided: held_out.HeldOut, label: La
         members={},
         temperature=one.temperature,
         abstain_below=one.abstain_below,
+        filter=one.filter,
         tolerance=one.tolerance,
         recipe=split.recipe,
         seed=job.seed,

@@ -61,6 +61,7 @@ def release(
                 architecture=one.job.architecture,
                 threat_model=one.job.threat_model,
                 macro_f1=card.macro_f1,
+                alarms=card.alarms,
                 paired=card.paired,
                 model_macro_f1=card.model_macro_f1,
                 argmax_agreement=card.argmax_agreement,

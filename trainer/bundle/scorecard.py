@@ -11,8 +11,10 @@ from contracts.features.schema import FeatureSchema
 from edge import scores
 from trainer.compile.prove import Proven
 from trainer.dataset.samples import Samples
-from trainer.evaluate.alarms import alarms, speaks_of_infection
+from trainer.evaluate.alarms import alarm_score, alarms
 from trainer.evaluate.calibration import calibration_error
+from trainer.evaluate.filtering import speaks_of_infection
+from trainer.evaluate.listening import listen
 from trainer.evaluate.resampled import Resampled
 from trainer.split import Split
 
@@ -64,24 +66,12 @@ def score(
 def _alarms(
     one: Proven, test: Samples, classes: tuple[str, ...], schema: FeatureSchema, resampled: Resampled
 ) -> AlarmScore:
-    """As the agent would raise them: it believes an artifact less than it says, and decides nothing when unsure. Only
-    windows of which it would see nothing at all are no exception here."""
+    """As the agent would raise them: it believes an artifact less than it says, and decides nothing when unsure or
+    blind."""
     believed = scores.calibrated(one.runs[0].probabilities, one.temperature)
-    sure = np.where(believed.max(axis=1) >= one.abstain_below, scores.choices(believed), -1)
-    found = alarms(test, sure, classes, schema, resampled)
-    hourly = found.false_alarms_per_hour
-    return AlarmScore(
-        onsets=found.onsets,
-        missed=found.missed,
-        median_delay_s=found.median_delay_s,
-        clean_hours=found.clean_hours,
-        false_alarms_per_day=None if hourly is None else _times(hourly, 24),
-    )
-
-
-def _times(one: Interval, factor: float) -> Interval:
-    low, high = (None if bound is None else factor * bound for bound in (one.low, one.high))
-    return Interval(value=factor * one.value, low=low, high=high)
+    sure = np.where((believed.max(axis=1) >= one.abstain_below) & ~one.blind, scores.choices(believed), -1)
+    heard = listen(test, believed, sure, one.filter, classes, schema, one.blind)
+    return alarm_score(alarms(test, heard.raised, classes, schema, resampled))
 
 
 def _groups(group: NDArray[np.object_], test: Samples, decided: NDArray[np.int64], k: int) -> dict[str, ProfileScore]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from contracts.bundle.archive import BundleManifest, document
+from contracts.bundle.filter import Filter
 from contracts.bundle.scorecard import Scorecard
 from contracts.shell.cli import print_json
 from trainer.bundle import provenance, sbom
@@ -79,6 +80,7 @@ def _lines(found: Inspection, signed_by: str, materials: sbom.Materials) -> Iter
         machine = f" for {artifact.machine}" if artifact.machine else ""
         yield "artifact", f"{artifact.member}, {size} bytes, {artifact.runtime}{machine}"
     yield "decides", f"from confidence {manifest.abstain_below:g} on, at temperature {manifest.temperature:g}"
+    yield "alarm", _alarm(manifest.filter)
     yield "macro F1", f"{f1.shown()} on {card.windows} windows of {card.episodes} episodes"
     yield "held out", f"{', '.join(card.held_out)} ({card.recipe})"
     yield "elapsed time", f"alone reaches {alone.value:.3f}"
@@ -97,3 +99,11 @@ def _lines(found: Inspection, signed_by: str, materials: sbom.Materials) -> Iter
     yield "settings", ", ".join(f"{name} {value:g}" for name, value in made.settings.items())
     parts, libraries = materials.metadata.component.components, materials.components
     yield "materials", f"{len(parts)} files, {len(libraries)} libraries ({sbom.MEMBER}, CycloneDX)"
+
+
+def _alarm(spec: Filter | None) -> str:
+    if spec is None:
+        return "two infected windows in a row: no filter"
+    hours = f"{spec.false_alarms} false in {spec.clean_hours:.2f} clean hours of validation"
+    supports = "" if spec.supported_per_day is None else f", which support {spec.supported_per_day:.0f}"
+    return f"from log odds {spec.raise_at:g} on, for {spec.budget_per_day:g} false a clean day ({hours}{supports})"

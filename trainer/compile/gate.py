@@ -18,8 +18,9 @@ from trainer.compile.candidate import Candidate
 from trainer.compile.compilation import Judged
 from trainer.compile.measure import Run
 from trainer.dataset.samples import Samples
-from trainer.evaluate.alarms import detection_of, speaks_of_infection
 from trainer.evaluate.calibration import calibration_error, fitted_temperature
+from trainer.evaluate.detection import detection_of
+from trainer.evaluate.filtering import speaks_of_infection
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.resampled import Resampled
 

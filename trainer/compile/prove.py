@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from contracts.bundle.filter import Filter
 from contracts.bundle.scorecard import Reference
 from contracts.errors import PhasewatchError
 from edge import scores
@@ -25,15 +26,21 @@ from trainer.compile.gate import Ground
 from trainer.compile.measure import Run, run_candidate
 from trainer.compile.reference import golden_rows, reference
 from trainer.dataset.open import open_dataset
-from trainer.dataset.side import side_of
+from trainer.dataset.side import Side, side_of
 from trainer.evaluate.calibration import chosen_threshold, fitted_temperature
+from trainer.evaluate.familiarity import Fitted, fitted_familiarity, levels_of, mean_and_std
+from trainer.evaluate.filtering import fitted_filter
+from trainer.evaluate.observed import blind_windows
 from trainer.evaluate.resampled import Resampled
 from trainer.fits.fit_one import checkpoint_of, model_of
 from trainer.fits.job import Job, split_path
-from trainer.split import load_split
+from trainer.split import Split, load_split
 
 PROBED = 1000
-"""At most so many windows of each side that is not scored are run through the artifacts, evenly spaced ones."""
+"""At most so many windows of the training side are run through the artifacts, evenly spaced ones, and as many of the
+test side with something wrong with them."""
+TUNED = 20_000
+"""At most so many of the validation side, in whole episodes: temperature, abstention and filter are chosen on them."""
 NUDGE = 1e-5
 """Of a value: another machine's sums are off by less. What lies beside a step of int8 may fall to its other side."""
 NET_TOLERANCE = 0.01
@@ -47,8 +54,9 @@ class Proven:
     """The candidate that ships, and what it and the model say of the held-out side.
 
     runs: every artifact in every runtime, the one that ships first; expected: the model's own (N, K). golden: windows,
-    a few of each class, and what the artifact makes of them, within `tolerance` on any machine. temperature and
-    abstain_below are the artifact's own, chosen on validation.
+    a few of each class, and what the artifact makes of them, within `tolerance` on any machine. temperature,
+    abstain_below and filter are the artifact's own, chosen on validation. blind: (N,), held-out windows of which the
+    agent would see nothing.
     """
 
     job: Job
@@ -60,6 +68,9 @@ class Proven:
     tolerance: float
     temperature: float
     abstain_below: float
+    filter: Filter | None
+    familiar: Fitted
+    blind: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +94,8 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
         side_of(opened, view, job.channels, some) for some in (split.train, split.validation, split.test)
     )
     # The proof is over all held-out windows, over some of which much was not observed, and over some a little changed.
-    rows, some = validation.spread(PROBED), test.spread(PROBED)
+    rows, some = _whole_episodes(validation), test.spread(PROBED)
+    tuning = validation.ids.at(rows)
     others = [
         validation.at(rows),
         train.at(train.spread(PROBED)),
@@ -96,7 +108,7 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
         expected = _written(file, model, itertools.chain(test.parts(), others), len(test) + sum(map(len, others)))
         ground = Ground(
             classes=opened.classes,
-            validation=validation.ids.at(rows),
+            validation=tuning,
             test=test.ids,
             model=(expected[tuned], expected[scored]),
             resampled=Resampled(test.ids.episode_id, job.seed),
@@ -125,7 +137,9 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
     if candidate.exact is None:
         off[some] = np.maximum(off[some], np.abs(said[-len(some) :] - said[some]).max(axis=1))
         tolerance = min(MOST, max(NET_TOLERANCE, round(2 * float(off.max()), 4)))
-    temperature = fitted_temperature(said[tuned], ground.validation.y)
+    temperature = fitted_temperature(said[tuned], tuning.y)
+    believed = scores.calibrated(said[tuned], temperature)
+    unseen = blind_windows(validation, job.channels)[rows]
     golden = golden_rows(test.y, said[scored], off[scored], tolerance)
     return Outcome(
         compilation=Compilation(title=job.title, tried=tried, refused=None, notes=notes),
@@ -138,9 +152,26 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
             golden=(test.at(golden), said[golden]),
             tolerance=tolerance,
             temperature=temperature,
-            abstain_below=chosen_threshold(scores.calibrated(said[tuned], temperature)),
+            abstain_below=chosen_threshold(believed),
+            filter=fitted_filter(train.ids, tuning, believed, opened.classes, opened.schema, unseen),
+            familiar=_familiar(train, validation, split, len(job.channels)),
+            blind=blind_windows(test, job.channels),
         ),
     )
+
+
+def _familiar(train: Side, validation: Side, split: Split, channels: int) -> Fitted:
+    levels = levels_of(train, channels)
+    tested = tuple(sorted(split.sides["test"].profiles))
+    return fitted_familiarity(levels, train.ids, levels_of(validation, channels), mean_and_std(levels), tested)
+
+
+def _whole_episodes(side: Side) -> NDArray[np.intp]:
+    """Rows of at most `TUNED` windows, or of the first episode, if that alone has more."""
+    names, which = np.unique(side.ids.episode_id.astype(str), return_inverse=True)
+    kept = np.cumsum(np.bincount(which, minlength=len(names))) <= TUNED
+    kept[:1] = True
+    return np.flatnonzero(kept[which])
 
 
 def _written(file: Path, model: Model, parts: Iterable[NDArray[np.float32]], windows: int) -> NDArray[np.float32]:

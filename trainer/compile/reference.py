@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from contracts.bundle.scorecard import Bins, Reference
 from trainer.architectures.architecture import Model, log_loss
 from trainer.dataset.side import Side
+from trainer.evaluate.familiarity import levels_of, mean_and_std
 
 GOLDEN_PER_CLASS = 2
 BINS = 10
@@ -39,7 +40,7 @@ def reference(model: Model, train: Side, validation: Side, channels: int) -> Ref
     Importance is the rise of the validation log loss when a channel is not observed.
     """
     width = train.shape[0] // channels
-    levels = np.concatenate([_levels(x, width) for x in train.parts()])
+    levels = levels_of(train, channels)
     rows = validation.spread(_WINDOWS)
     x, y = validation.at(rows), validation.y[rows]
     whole = log_loss(model.predict(x), y)
@@ -48,12 +49,10 @@ def reference(model: Model, train: Side, validation: Side, channels: int) -> Ref
         blind = x.copy()
         blind[:, i * width : (i + 1) * width] = np.nan
         importance.append(max(0.0, log_loss(model.predict(blind), y) - whole))
-    known = np.maximum(np.count_nonzero(~np.isnan(levels), axis=0), 1)
-    mean = np.nansum(levels, axis=0) / known
-    std = np.sqrt(np.nansum((levels - mean) ** 2, axis=0) / known)
+    mean, std = mean_and_std(levels)
     return Reference(
         mean=tuple(float(v) for v in mean),
-        std=tuple(float(v) if v > 1e-6 else 1.0 for v in std),
+        std=tuple(float(v) for v in std),
         importance=tuple(round(v, 6) for v in importance),
         bins=tuple(_bins(column) for column in levels.T),
     )
@@ -70,11 +69,3 @@ def _bins(levels: NDArray[np.float64]) -> Bins:
     edges = np.unique(np.quantile(known, np.arange(1, BINS) / BINS, method="lower"))
     counts = np.bincount(np.searchsorted(edges, known, side="left"), minlength=len(edges) + 1)
     return Bins(edges=tuple(edges.tolist()), shares=tuple(round(float(n) / len(known), 6) for n in counts))
-
-
-def _levels(x: NDArray[np.float32], width: int) -> NDArray[np.float64]:
-    """(N, C): each window's means, NaN where a channel was not observed at all."""
-    if x.ndim == 2:
-        return x[:, ::width].astype(np.float64)  # the first of a summary's statistics is the mean
-    count = np.count_nonzero(~np.isnan(x), axis=2)
-    return np.asarray(np.nansum(x, axis=2, dtype=np.float64) / np.where(count, count, np.nan))

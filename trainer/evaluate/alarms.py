@@ -1,83 +1,134 @@
 """What an operator would see: how soon an alarm comes after the onset of infection, and how often for nothing.
 
-The alarm is the agent's own (`edge.alarm`), over the windows of an episode in order, abstentions included. It counts as
-found while the guest is infected; one that comes later is a false one.
+The alarm is the agent's own (`edge.alarm`, by way of `listening`). It counts as found while the guest is infected; one
+that comes later is a false one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 
-from contracts.events.payloads import Interval
+from contracts.events.payloads import AlarmScore, Interval
 from contracts.features.schema import SECOND, FeatureSchema
 from contracts.vocabulary import CLEAN, INFECTED
-from edge.alarm import Alarm
 from trainer.dataset.samples import Samples
-from trainer.evaluate.figures import Alarms, Detection
+from trainer.evaluate.figures import Alarms, Operating, ProfileAlarms
+from trainer.evaluate.filtering import at_most
+from trainer.evaluate.listening import Bools, Listened, hours, raised_at, stride_of
 from trainer.evaluate.resampled import Floats, Resampled
 
-Probabilities = NDArray[np.float32]
-ALLOWED = 0.01
-"""Of the clean windows: those that may be taken for infected."""
 MISSED = np.inf
-_LEVELS, _RESAMPLES = 1000, 2000
-"""Thresholds that are looked at, each just above a clean window's score: all of them, or so many, evenly; and how many
-of the resamples this figure is worked out on."""
-
-
-def speaks_of_infection(classes: tuple[str, ...]) -> bool:
-    """Whether an alarm means anything for these classes."""
-    return CLEAN in classes and bool(INFECTED & set(classes))
+CURVE = np.arange(0.0, 12.25, 0.5)
+"""Thresholds of the curve, nats."""
 
 
 @dataclass(frozen=True)
 class _Episode:
     """delay_s: None without an onset, MISSED without an alarm after it."""
 
+    profile: str
     delay_s: float | None
     false_alarms: int
-    clean_s: float
+    clean_windows: int
 
 
-def alarms(
-    test: Samples, decided: NDArray[np.int64], classes: tuple[str, ...], schema: FeatureSchema, resampled: Resampled
-) -> Alarms:
-    """decided: (N,) int64, -1 where the model abstains."""
-    infected, stride_s = np.array([name in INFECTED for name in classes]), _stride_s(test, resampled, schema)
-    found = []
-    for episode in range(resampled.episodes):
-        at = np.flatnonzero(resampled.cluster == episode)
-        at = at[np.argsort(test.centre_ns[at], kind="stable")]
-        found.append(_watched(test, decided, at, infected, classes.index(CLEAN), schema, stride_s))
+def alarms(test: Samples, raised: Bools, classes: Sequence[str], schema: FeatureSchema, resampled: Resampled) -> Alarms:
+    """raised: (N,) bool, whether the alarm stood after each window."""
+    found = _episodes(test, raised, classes, schema, resampled)
+    stride_ns = stride_of(test, schema)
     delays = np.array([np.nan if one.delay_s is None else one.delay_s for one in found])
     known = np.sort(delays[~np.isnan(delays)])
-    quiet = np.array([[one.false_alarms, one.clean_s / 3600] for one in found])
+    quiet = np.array([[one.false_alarms, hours(one.clean_windows, stride_ns)] for one in found])
+    count, clean_hours = int(quiet[:, 0].sum()), float(quiet[:, 1].sum())
 
-    def per_hour(sums: Floats) -> Floats:
+    def per_day(sums: Floats) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(sums[..., 0] / sums[..., 1])
+            return np.asarray(24 * sums[..., 0] / sums[..., 1])
 
+    missed = int(np.isinf(known).sum())
     medians = _medians(delays, resampled)
     median = float(np.median(known)) if len(known) else np.inf
     return Alarms(
         onsets=len(known),
-        missed=int(np.isinf(known).sum()),
+        missed=missed,
+        found=share(len(known) - missed, len(known)),
         delays_s=[round(float(delay), 3) for delay in known if np.isfinite(delay)],
         median_delay_s=_finite(resampled.around(median, medians)),
-        false_alarms=int(quiet[:, 0].sum()),
-        clean_hours=float(quiet[:, 1].sum()),
-        false_alarms_per_hour=resampled.interval(quiet, per_hour) if quiet[:, 1].sum() > 0 else None,
+        false_alarms=count,
+        clean_hours=clean_hours,
+        false_alarms_per_day=resampled.interval(quiet, per_day) if clean_hours else None,
+        at_most_per_day=24 * at_most(count, clean_hours) if clean_hours else None,
+        per_profile=_by_profile(found, stride_ns),
     )
 
 
-def _stride_s(test: Samples, resampled: Resampled, schema: FeatureSchema) -> float:
-    """Seconds from window to window, as they are in the data: arrays from elsewhere may overlap."""
-    order = np.lexsort((test.centre_ns, resampled.cluster))
-    steps = np.diff(test.centre_ns[order])[np.diff(resampled.cluster[order]) == 0]
-    return float(np.median(steps)) / SECOND if len(steps) else schema.stride_ns / SECOND
+def curve(
+    test: Samples,
+    listened: Listened,
+    clear_below: float,
+    classes: Sequence[str],
+    schema: FeatureSchema,
+    resampled: Resampled,
+) -> list[Operating]:
+    """What other thresholds would have given: delay and share found against false alarms."""
+    points, stride_ns = [], stride_of(test, schema)
+    for threshold, raised in zip(CURVE, raised_at(test, listened.odds, CURVE, clear_below), strict=True):
+        found = _episodes(test, raised, classes, schema, resampled)
+        delays = [one.delay_s for one in found if one.delay_s is not None]
+        clean_hours = hours(sum(one.clean_windows for one in found), stride_ns)
+        median = float(np.median(delays)) if delays else MISSED
+        points.append(
+            Operating(
+                raise_at=float(threshold),
+                false_alarms_per_day=24 * sum(one.false_alarms for one in found) / clean_hours if clean_hours else None,
+                found=float(np.mean(np.isfinite(delays))) if delays else None,
+                median_delay_s=round(median, 3) if np.isfinite(median) else None,
+            )
+        )
+    return points
+
+
+def alarm_score(found: Alarms) -> AlarmScore:
+    """The figures that travel with a bundle."""
+    return AlarmScore(
+        onsets=found.onsets,
+        missed=found.missed,
+        found=found.found,
+        median_delay_s=found.median_delay_s,
+        clean_hours=found.clean_hours,
+        false_alarms_per_day=found.false_alarms_per_day,
+        at_most_per_day=found.at_most_per_day,
+    )
+
+
+def share(hits: int, of: int) -> Interval | None:
+    """A share of independent trials with its exact 95 % interval (Clopper and Pearson, Biometrika 26, 1934)."""
+    if not of:
+        return None
+    low = float(beta.ppf(0.025, hits, of - hits + 1)) if hits else 0.0
+    high = float(beta.ppf(0.975, hits + 1, of - hits)) if hits < of else 1.0
+    return Interval(value=hits / of, low=low, high=high)
+
+
+def _by_profile(found: list[_Episode], stride_ns: int) -> dict[str, ProfileAlarms]:
+    profiles = {}
+    for name in sorted({one.profile for one in found}):
+        some = [one for one in found if one.profile == name]
+        delays = [one.delay_s for one in some if one.delay_s is not None]
+        median = float(np.median(delays)) if delays else MISSED
+        profiles[name] = ProfileAlarms(
+            onsets=len(delays),
+            missed=sum(delay == MISSED for delay in delays),
+            median_delay_s=round(median, 3) if np.isfinite(median) else None,
+            false_alarms=sum(one.false_alarms for one in some),
+            clean_hours=round(hours(sum(one.clean_windows for one in some), stride_ns), 4),
+        )
+    return profiles
 
 
 def _finite(median: Interval) -> Interval | None:
@@ -104,89 +155,36 @@ def _medians(delays: Floats, resampled: Resampled) -> Floats:
     return np.concatenate(found)
 
 
+def _episodes(
+    test: Samples, raised: Bools, classes: Sequence[str], schema: FeatureSchema, resampled: Resampled
+) -> list[_Episode]:
+    """One of each cluster of the resamples, in their order."""
+    infected, clean = np.array([name in INFECTED for name in classes]), list(classes).index(CLEAN)
+    found = []
+    for episode in range(resampled.episodes):
+        at = np.flatnonzero(resampled.cluster == episode)
+        at = at[np.argsort(test.centre_ns[at], kind="stable")]
+        found.append(_watched(test, raised, at, infected, clean, schema))
+    return found
+
+
 def _watched(
-    test: Samples,
-    decided: NDArray[np.int64],
-    at: NDArray[np.intp],
-    infected: NDArray[np.bool_],
-    clean: int,
-    schema: FeatureSchema,
-    stride_s: float,
+    test: Samples, raised: Bools, at: NDArray[np.intp], infected: Bools, clean: int, schema: FeatureSchema
 ) -> _Episode:
     """One episode, window by window. at: (W,) its windows in order of time."""
-    alarm, half = Alarm(), schema.window_ns // 2
+    half = schema.window_ns // 2
     onset, detected, before, false_alarms = None, None, False, 0
     for i in at:
         if onset is None and infected[test.y[i]]:
             # the first window of the phase reaches into it for as long as its purity says
             onset = int(test.centre_ns[i]) + half - round(float(test.purity[i]) * schema.window_ns)
             detected = onset if before else None
-        raised = alarm.see(None if decided[i] < 0 else bool(infected[decided[i]]))
-        if raised and not before and test.y[i] == clean:
+        if raised[i] and not before and test.y[i] == clean:
             false_alarms += 1
-        if raised and infected[test.y[i]] and detected is None:  # one that comes later is for something else
+        if raised[i] and infected[test.y[i]] and detected is None:  # one that comes later is for something else
             detected = int(test.centre_ns[i]) + half + schema.settle_ns
-        before = raised
+        before = bool(raised[i])
     delay = None
     if onset is not None:
         delay = MISSED if detected is None else (detected - onset) / SECOND
-    return _Episode(delay, false_alarms, int((test.y[at] == clean).sum()) * stride_s)
-
-
-def detection(
-    test: Samples, probabilities: Probabilities, classes: tuple[str, ...], resampled: Resampled
-) -> Detection | None:
-    """True positive rate at 1 % false positives; None where one of the two was never recorded."""
-    found = detection_of(test, probabilities, classes, resampled)
-    if found is None:
-        return None
-    infected = [i for i, name in enumerate(classes) if name in INFECTED]
-    return Detection(
-        infected=int(np.isin(test.y, infected).sum()),
-        clean=int((test.y == classes.index(CLEAN)).sum()),
-        true_positive_rate=resampled.around(*found),
-    )
-
-
-def detection_of(
-    test: Samples, probabilities: Probabilities, classes: tuple[str, ...], resampled: Resampled
-) -> tuple[float, Floats] | None:
-    """That rate, and those of resamples (R,), the same ones for every model."""
-    infected_columns = [i for i, name in enumerate(classes) if name in INFECTED]
-    score = probabilities[:, infected_columns].sum(axis=1, dtype=np.float64)
-    positive = np.isin(test.y, infected_columns)
-    negative = test.y == classes.index(CLEAN)
-    if not positive.any() or not negative.any():
-        return None
-    rate = true_positive_rates(score, positive, negative, resampled.cluster, np.ones((1, resampled.episodes)))
-    rates = true_positive_rates(score, positive, negative, resampled.cluster, resampled.draws[:_RESAMPLES])
-    return float(rate[0]), rates
-
-
-def true_positive_rates(
-    score: Floats,
-    positive: NDArray[np.bool_],
-    negative: NDArray[np.bool_],
-    cluster: NDArray[np.int64],
-    draws: Floats | NDArray[np.uint8],
-) -> Floats:
-    """Share of the positive windows whose score is above the lowest threshold that at most 1 % of the negatives are
-    above. draws: (R, E) how often each episode counts -> (R,); NaN where either is absent."""
-    levels = -np.unique(-score[negative])  # a threshold is just above a clean window's score; the highest first
-    if len(levels) > _LEVELS:
-        levels = levels[np.linspace(0, len(levels) - 1, _LEVELS).astype(int)]
-    false, true = (np.zeros((draws.shape[1], len(levels) + 2)) for _ in range(2))
-    # at level k, what scores more than levels[k] counts: a clean window from the level after its own on
-    np.add.at(false, (cluster[negative], np.searchsorted(-levels, -score[negative], side="left") + 1), 1.0)
-    np.add.at(true, (cluster[positive], np.searchsorted(-levels, -score[positive], side="right")), 1.0)
-    windows = [np.bincount(cluster[side], minlength=draws.shape[1]) for side in (negative, positive)]
-    rates = np.empty(len(draws))
-    step = max(1, (1 << 22) // len(levels))
-    for start in range(0, len(draws), step):
-        counts = draws[start : start + step].astype(np.float64)
-        alarms_false, alarms_true = (np.cumsum(counts @ side[:, : len(levels)], axis=1) for side in (false, true))
-        all_false, all_true = (counts @ one for one in windows)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            hits = np.where(alarms_false <= ALLOWED * all_false[:, None], alarms_true, 0).max(axis=1) / all_true
-        rates[start : start + step] = np.where((all_false > 0) & (all_true > 0), hits, np.nan)
-    return rates
+    return _Episode(str(test.profile[at[0]]), delay, false_alarms, int((test.y[at] == clean).sum()))

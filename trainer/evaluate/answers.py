@@ -5,7 +5,6 @@ All that needs the model happens here, once, on whatever worker; scores are made
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from trainer.curves import Curves
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import Side, side_of
 from trainer.evaluate.figures import ChannelWorth
+from trainer.evaluate.observed import blind_windows, rows_of, source_of
 from trainer.fits.checkpoint import read_curves
 from trainer.fits.fit_one import checkpoint_of, model_of, stamp_of
 from trainer.fits.job import FULL, Job, split_path
@@ -41,8 +41,9 @@ class Answers:
     test: Probabilities
     without: dict[str, Probabilities]
     channels: dict[str, ChannelWorth]
-    blind: NDArray[np.bool_]
-    """(N,): of no source but netflow anything was observed, so that the agent decides nothing, as on the edge."""
+    blind: tuple[NDArray[np.bool_], NDArray[np.bool_]]
+    """Of validation and test, (N,) each: of no source but netflow anything was observed, so that the agent decides
+    nothing, as on the edge."""
     curves: Curves
     cost: Cost
     settings: dict[str, float]
@@ -72,31 +73,11 @@ def answers_of(job: Job, first_seed: int, dataset: Path, out: Path) -> Answers:
         test=said[1],
         without=without,
         channels=shuffled_channels(model, test, job.channels, job.seed) if closer else {},
-        blind=blind_windows(test, job.channels),
+        blind=(blind_windows(validation, job.channels), blind_windows(test, job.channels)),
         curves=read_curves(checkpoint_of(job, out)),
         cost=model.cost(),
         settings=stamp_of(job, opened, split).settings,
     )
-
-
-def rows_of(wanted: Collection[str], channels: Sequence[str], shape: tuple[int, ...]) -> NDArray[np.intp]:
-    """Where some channels are on a window's first axis: one row of a tensor, six columns of a summary."""
-    width = shape[0] // len(channels)
-    at = np.array([i for i, channel in enumerate(channels) if channel in wanted], np.intp)
-    return (at[:, None] * width + np.arange(width)).ravel()
-
-
-def source_of(channel: str) -> str:
-    """`proc` of `proc.rss`."""
-    return channel.partition(".")[0]
-
-
-def blind_windows(test: Side, channels: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Windows of which the agent would see nothing (`edge.model.detector`): (N,)."""
-    sampled = rows_of([channel for channel in channels if source_of(channel) != "netflow"], channels, test.shape)
-    if not len(sampled):
-        return np.zeros(len(test), np.bool_)
-    return np.concatenate([np.isnan(x[:, sampled]).reshape(len(x), -1).all(axis=1) for x in test.parts()])
 
 
 def without_sources(model: Model, test: Side, channels: tuple[str, ...]) -> dict[str, Probabilities]:

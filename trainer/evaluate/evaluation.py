@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,16 @@ from edge import scores
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.samples import Samples
 from trainer.evaluate import leaks
-from trainer.evaluate.alarms import alarms, detection, speaks_of_infection
+from trainer.evaluate.alarms import alarms, curve
 from trainer.evaluate.answers import Answers, Probabilities
 from trainer.evaluate.breakdown import by_group, by_purity, per_class
 from trainer.evaluate.calibration import abstention, calibration, chosen_threshold, fitted_temperature
+from trainer.evaluate.detection import detection
+from trainer.evaluate.familiarity import unfamiliarity
 from trainer.evaluate.figures import Evaluation, ModelRecord, RecipeRecord, Worth
+from trainer.evaluate.filtering import fitted_filter, speaks_of_infection
 from trainer.evaluate.kept import save_evaluation
+from trainer.evaluate.listening import listen
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.predictions import save_predictions
 from trainer.evaluate.resampled import Resampled
@@ -39,6 +44,7 @@ class _Ground:
 
     dataset: Dataset
     split: Split
+    learned: Samples
     validation: Samples
     test: Samples
     resampled: Resampled
@@ -107,6 +113,7 @@ def _of_recipe(
     ground = _Ground(
         dataset=dataset,
         split=split,
+        learned=ids.of(split.train),
         validation=ids.of(split.validation),
         test=test,
         resampled=Resampled(test.episode_id, fits.seeds[0]),
@@ -117,7 +124,8 @@ def _of_recipe(
     models.sort(key=lambda model: (-model.macro_f1.value, model.title))
     for job in jobs:
         save_predictions(out / "predictions" / recipe / f"{job.title}.parquet", test, answers[job.name].test, dataset)
-    say(f"evaluate {recipe}: leak check")
+    say(f"evaluate {recipe}: leak check, unfamiliar windows")
+    views = {job.threat_model: job.channels for job in jobs}
     return RecipeRecord(
         split=split,
         split_digest=split.digest,
@@ -126,6 +134,9 @@ def _of_recipe(
         pairs=duels.pairs(),
         gaps=duels.gaps(),
         leaks=leaks.check(dataset, split, (models[0].title, models[0].macro_f1.value), ground.resampled, fits.seeds[0]),
+        unfamiliar={
+            name: unfamiliarity(dataset, split, channels, ground.resampled) for name, channels in views.items()
+        },
     )
 
 
@@ -138,8 +149,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
     temperature = fitted_temperature(mine.validation, ground.validation.y)
     threshold = chosen_threshold(scores.calibrated(mine.validation, temperature))
     believed = scores.calibrated(p, temperature)
-    infection = speaks_of_infection(classes)
-    sure = np.where((believed.max(axis=1) >= threshold) & ~mine.blind, decided, -1)
+    sure = np.where((believed.max(axis=1) >= threshold) & ~mine.blind[1], decided, -1)
     variants = {j.variant: answers[j.name] for j in fits.jobs if j.recipe == job.recipe and j.title == job.title}
     steady = variants.get(STEADY)
     held = scores.macro_f1_of(ground.validation.y, scores.choices(mine.validation), ground.k)
@@ -168,11 +178,31 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
         confusion=scores.seen_part(total),
         calibration=calibration(p, test.y, temperature),
         abstention=abstention(believed, test.y, threshold),
-        alarms=alarms(test, sure, classes, ground.dataset.schema, resampled) if infection else None,
-        detection=detection(test, p, classes, resampled) if infection else None,
+        **_alarms(ground, mine, believed, sure, temperature),
+        detection=detection(test, p, classes, resampled) if speaks_of_infection(classes) else None,
         sources=_sources(mine, variants, ground),
         channels=mine.channels,
     )
+
+
+def _alarms(
+    ground: _Ground, mine: Answers, believed: Probabilities, sure: NDArray[np.int64], temperature: float
+) -> dict[str, Any]:
+    """The fields of a `ModelRecord` that say what an operator would see. sure: (N,), -1 where the model abstains."""
+    test, classes, schema, resampled = ground.test, ground.dataset.classes, ground.dataset.schema, ground.resampled
+    tuned = scores.calibrated(mine.validation, temperature)
+    spec = fitted_filter(ground.learned, ground.validation, tuned, classes, schema, mine.blind[0])
+    if spec is None:
+        return {"filter": None, "alarms": None, "alarms_in_a_row": None, "filtered_macro_f1": None, "curve": []}
+    heard = listen(test, believed, sure, spec, classes, schema, mine.blind[1])
+    before = listen(test, believed, sure, None, classes, schema, mine.blind[1])
+    return {
+        "filter": spec,
+        "alarms": alarms(test, heard.raised, classes, schema, resampled),
+        "alarms_in_a_row": alarms(test, before.raised, classes, schema, resampled),
+        "filtered_macro_f1": resampled.macro_f1(test.y, heard.phase, ground.k),
+        "curve": curve(test, heard, spec.clear_below, classes, schema, resampled),
+    }
 
 
 def _sources(mine: Answers, variants: Mapping[str, Answers], ground: _Ground) -> dict[str, Worth]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from contracts.bundle.filter import Filter
 from contracts.events.payloads import Interval
 from trainer.curves import Curves
 from trainer.split import Split
@@ -51,21 +52,44 @@ class Abstention(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True)
     curve: list[tuple[float, float]]
 
 
+class ProfileAlarms(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The agent's alarm over the episodes of one profile."""
+
+    onsets: int
+    missed: int
+    median_delay_s: float | None
+    false_alarms: int
+    clean_hours: float
+
+
 class Alarms(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The agent's alarm over whole episodes.
 
     delays_s: from the onset of infection to the alarm, one per episode that was detected, in order of size; 0 where the
-    alarm was on before. missed: episodes with an onset and no alarm after it. false_alarms: raised in a clean window;
-    per clean hour with its interval.
+    alarm was on before. missed: episodes with an onset and no alarm while it lasted; found: the share of the others,
+    None without an onset. false_alarms: raised in a clean window; per clean day with its interval by episode, and
+    at_most_per_day, the one-sided 95 % bound that the clean hours allow.
     """
 
     onsets: int
     missed: int
+    found: Interval | None
     delays_s: list[float]
     median_delay_s: Interval | None
     false_alarms: int
     clean_hours: float
-    false_alarms_per_hour: Interval | None
+    false_alarms_per_day: Interval | None
+    at_most_per_day: float | None
+    per_profile: dict[str, ProfileAlarms]
+
+
+class Operating(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a threshold (log odds, nats) would have given on the held-out side."""
+
+    raise_at: float
+    false_alarms_per_day: float | None
+    found: float | None
+    median_delay_s: float | None
 
 
 class Detection(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,6 +99,24 @@ class Detection(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clean: int
     true_positive_rate: Interval
     """At a false positive rate of at most 1 % of the clean windows."""
+
+
+class LeftOut(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Held-out windows of one profile, those in clean phases apart: the share flagged as unlike all learned from, where
+    the profile was left out on purpose, and where it was learned from as usual."""
+
+    windows: int
+    flagged: Interval
+    flagged_when_learned: Interval
+
+
+class Unfamiliar(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The share of held-out windows that are flagged as unlike anything learned from, at 1 % of the validation side's.
+    tuned: windows of that side; left_out: per profile."""
+
+    tuned: int
+    flagged: Interval
+    left_out: dict[str, LeftOut]
 
 
 class Worth(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,7 +157,14 @@ class ModelRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True
     confusion: list[list[int]]
     calibration: Calibration
     abstention: Abstention
+    filter: Filter | None
+    """Fitted on validation; None where the classes speak of no infection."""
     alarms: Alarms | None
+    alarms_in_a_row: Alarms | None
+    """By the rule of bundles without a filter: what the filter is worth."""
+    filtered_macro_f1: Interval | None
+    """Of the phases that the filter makes of the same windows."""
+    curve: list[Operating]
     detection: Detection | None
     sources: dict[str, Worth]
     channels: dict[str, ChannelWorth]
@@ -170,6 +219,8 @@ class RecipeRecord(_Record, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pairs: list[Pair]
     gaps: list[Gap]
     leaks: Leaks
+    unfamiliar: dict[str, Unfamiliar]
+    """Per threat model."""
 
 
 class Evaluation(_Record, frozen=True, kw_only=True, forbid_unknown_fields=True):

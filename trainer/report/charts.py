@@ -206,6 +206,34 @@ def delays(models: Sequence[ModelRecord]) -> str:
         return svg(figure)
 
 
+def operating(models: Sequence[ModelRecord]) -> str:
+    """Share found and median delay against false alarms a clean day, one threshold after the other; the mark is the one
+    that ships."""
+    with mpl.rc_context(STYLE):
+        figure, panels = _by_architecture([model for model in models if model.curve])
+        for axes, some in panels:
+            delay = axes.twinx()
+            for i, model in enumerate(some):
+                known = [one for one in model.curve if one.false_alarms_per_day is not None and one.found is not None]
+                rates = [one.false_alarms_per_day or 0.0 for one in known]
+                axes.step(rates, [one.found or 0.0 for one in known], label=f"{model.threat_model}, found", **_look(i))
+                slow = [np.nan if one.median_delay_s is None else one.median_delay_s for one in known]
+                delay.plot(rates, slow, ".", color=COLOURS[i], markersize=3, label=f"{model.threat_model}, delay")
+                if model.alarms is not None and model.alarms.found and model.alarms.false_alarms_per_day:
+                    at = model.alarms.false_alarms_per_day.value, model.alarms.found.value
+                    axes.plot(*at, MARKERS[i], color=COLOURS[i], markersize=6)
+            axes.set_xscale("symlog", linthresh=10)
+            axes.set_xlim(left=0)
+            axes.set_ylim(0, 1.02)
+            axes.set_xlabel("false alarms a clean day")
+            axes.set_ylabel("share found (lines)")
+            delay.set_ylabel("median delay, s (dots)")
+            delay.set_ylim(0, 120)
+            axes.legend(frameon=False, fontsize=7, loc="lower right")
+        figure.tight_layout()
+        return svg(figure)
+
+
 def channels(model: ModelRecord, most: int = 15) -> str:
     """Fall of macro F1 when a channel is shuffled, the greatest first, with the deviation over repeats."""
     order = sorted(model.channels.items(), key=lambda item: -item[1].fall)[:most]

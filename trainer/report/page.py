@@ -32,7 +32,9 @@ def write_report(evaluation: Evaluation, compilations: Compilations | None, out:
         compilations = None
     source = resources.files("trainer.report").joinpath("report.html").read_text("utf-8")
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    template.globals.update(interval=in_words, seconds=_seconds, rate=functools.partial(in_words, form=".1f"))
+    template.globals.update(
+        interval=in_words, seconds=_seconds, share=_share, rate=functools.partial(in_words, form=".1f")
+    )
     page = template.render(
         e=evaluation,
         recipes=[_view(evaluation, recipe) for recipe in evaluation.recipes],
@@ -56,6 +58,12 @@ def _seconds(interval: Interval | None) -> str:
         return "–"
     high = "∞" if interval.high is None else f"{interval.high:.0f}"
     return f"{interval.value:.1f} s" + ("" if interval.low is None else f" [{interval.low:.0f}, {high}]")
+
+
+def _share(interval: Interval) -> str:
+    """In per cent."""
+    low, high = (None if end is None else 100 * end for end in (interval.low, interval.high))
+    return Interval(value=100 * interval.value, low=low, high=high).shown(".1f")
 
 
 def _view(evaluation: Evaluation, recipe: RecipeRecord) -> dict[str, Any]:
@@ -89,6 +97,10 @@ def _view(evaluation: Evaluation, recipe: RecipeRecord) -> dict[str, Any]:
         "calibrations": {model.title: charts.calibration(model) for model in models},
         "risk": charts.risk_coverage(models),
         "delays": charts.delays(models) if any(m.alarms and m.alarms.onsets for m in models) else "",
+        "alarmed": [model for model in models if model.alarms is not None],
+        "operating": charts.operating(models) if any(model.curve for model in models) else "",
+        "alarm_profiles": sorted({name for m in models if m.alarms is not None for name in m.alarms.per_profile}),
+        "left_out": sorted({name for one in recipe.unfamiliar.values() for name in one.left_out}),
         "sources": sources,
         "channels": {model.title: charts.channels(model) for model in models if model.channels},
         "pitfalls": answers(evaluation, recipe),

@@ -106,7 +106,7 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
         True,
         "Macro F1, since classes differ in size, with intervals by episode; per class, profile and host; "
         "calibration; and"
-        " what an operator sees: delay, false alarms per clean hour, true positives at 1 % false positives."
+        " what an operator sees: share found, delay, false alarms a clean day, true positives at 1 % false positives."
         if best.detection
         else "Macro F1, since classes differ in size, with intervals by episode; per class, group and host; "
         "calibration.",
@@ -122,9 +122,8 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
             else "The classes' shares here need not be those in the field. "
         )
         + (
-            f"False alarms were counted over {alarms.clean_hours * 60:.0f} clean minutes only: far too few for a "
-            "rate that "
-            "one could live with for a year."
+            f"False alarms were counted over {alarms.clean_hours * 60:.0f} clean minutes only, which allow up to "
+            f"{alarms.at_most_per_day or 0:.0f} a day: far too few for a rate that one could live with for a year."
             if alarms
             else ""
         ),

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from rich.table import Table
 
-from contracts.events.payloads import Interval
+from contracts.events.payloads import AlarmScore, Interval
 from trainer.bundle.index import Index
+from trainer.evaluate.alarms import alarm_score
 from trainer.evaluate.figures import Evaluation
 from trainer.split import Split
 from trainer.workers.progress import table_console
@@ -16,7 +17,7 @@ from trainer.workers.progress import table_console
 def leaderboard(index: Index) -> None:
     """Print the bundles of a build, best first."""
     table = Table(title=f"macro F1 on held-out {', '.join(index.held_out)} (95 % interval, clustered by episode)")
-    for heading in ("bundle", "form", "macro F1", "95 % interval", "as model", "kB", "window, p50"):
+    for heading in ("bundle", "form", "macro F1", "95 %", "false/day", "found", "delay", "kB", "window, p50"):
         table.add_column(heading, justify="left" if heading in ("bundle", "form") else "right", no_wrap=True)
     for entry in index.bundles:
         f1 = entry.macro_f1
@@ -24,8 +25,8 @@ def leaderboard(index: Index) -> None:
             entry.bundle.rpartition("/")[2].removesuffix(".bundle"),
             entry.form,
             f"{f1.value:.3f}",
-            "-" if f1.low is None or f1.high is None else f"{f1.low:.3f} to {f1.high:.3f}",
-            f"{entry.argmax_agreement:.1%}",
+            "-" if f1.low is None or f1.high is None else f"{f1.low:.2f}-{f1.high:.2f}",
+            *alarm_cells(entry.alarms),
             f"{entry.size / 1000:.0f}",
             f"{entry.runtimes[0].p50_ms:.3f} ms",
         )
@@ -81,7 +82,24 @@ def _caveats(index: Index) -> Iterator[str]:
         yield f"never tested, and in no average: {', '.join(index.untested_profiles)}"
     if index.untested_classes:
         yield f"classes that were never tested, and are in no average: {', '.join(index.untested_classes)}"
+    if clean := max((entry.alarms.clean_hours for entry in index.bundles if entry.alarms), default=0.0):
+        yield (
+            f"false/day: false alarms a clean day, counted over {clean * 60:.0f} clean minutes (in brackets, the most "
+            "that so few allow); found: infections; delay: from the onset, median"
+        )
     yield "the order is by the held-out side itself, so the first one's figure is a little too good"
+
+
+def alarm_cells(one: AlarmScore | None) -> tuple[str, str, str]:
+    """False alarms a clean day with their bound, infections found, median delay."""
+    if one is None:
+        return ("-", "-", "-")
+    daily, most, delay = one.false_alarms_per_day, one.at_most_per_day, one.median_delay_s
+    return (
+        "-" if daily is None else f"{daily.value:.0f}" + ("" if most is None else f" (<{most:.0f})"),
+        f"{one.onsets - one.missed}/{one.onsets}",
+        "-" if delay is None else f"{delay.value:.0f} s",
+    )
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
@@ -96,20 +114,22 @@ def print_evaluation(evaluation: Evaluation) -> None:
             "95 % interval",
             "steady channels",
             "validation",
+            "false/day",
+            "found",
+            "delay",
             "ECE",
-            "risk, undecided",
         ):
             table.add_column(heading, justify="left" if heading == "model" else "right", no_wrap=True)
         for model in recipe.models:
-            f1, steady, abstention = model.macro_f1, model.steady_macro_f1, model.abstention
+            f1, steady = model.macro_f1, model.steady_macro_f1
             table.add_row(
                 model.title,
                 f"{f1.value:.3f}",
                 "-" if f1.low is None or f1.high is None else f"{f1.low:.3f} to {f1.high:.3f}",
                 "-" if steady is None else f"{steady.value:.3f}",
                 f"{model.validation_macro_f1:.3f}",
+                *alarm_cells(None if model.alarms is None else alarm_score(model.alarms)),
                 f"{model.calibration.error_after:.3f}",
-                f"{'-' if abstention.risk is None else format(abstention.risk, '.3f')}, {1 - abstention.coverage:.0%}",
             )
         console.print(table)
         console.print(f"elapsed time alone: {in_words(recipe.leaks.elapsed_time_alone)}", soft_wrap=True)
