@@ -27,13 +27,13 @@ def standardised(levels: Floats, mean: Floats, std: Floats) -> Floats:
 def nearest(points: Floats, centres: Floats) -> tuple[Floats, NDArray[np.intp]]:
     """Distance to the nearest centre, the root mean square over what was observed, and which: (N, V), (M, V) ->
     (N,), (N,). NaN where nothing was."""
-    distance, which = np.full(len(points), np.nan), np.zeros(len(points), np.intp)
+    distance, which, squares = np.full(len(points), np.nan), np.zeros(len(points), np.intp), (centres**2).T
     for start in range(0, len(points), _AT_ONCE):
         some = points[start : start + _AT_ONCE]
         seen = ~np.isnan(some)
         known = np.where(seen, some, 0.0)
         # |x - c|^2 over what was observed, without an array of (N, M, V)
-        square = (known**2).sum(axis=1)[:, None] - 2 * known @ centres.T + seen @ (centres**2).T
+        square = (known**2).sum(axis=1)[:, None] - 2 * known @ centres.T + seen.astype(np.float64) @ squares
         at = square.argmin(axis=1)
         count = seen.sum(axis=1)
         least = np.maximum(square[np.arange(len(some)), at], 0.0)

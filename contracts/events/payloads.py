@@ -113,6 +113,11 @@ class WindowData(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     shadow: ShadowWindow | None = None
     nearest: Nearest | None = None
 
+    @property
+    def told(self) -> Phase | None:
+        """The phase to show: the filter's, or this window's own where there is no filter."""
+        return self.phase or self.decided
+
 
 class Interval(_Data, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A figure with its 95 % interval (null where fewer than two episodes can be resampled)."""

@@ -19,6 +19,7 @@ from edge.alarm.seam import Alarm, Heard, Seen
 
 FLOOR = 1e-6
 """No phase is less probable than that, whatever a model says of one window."""
+_LEAST = 1e-300
 FORGOTTEN = 720
 """Strides without a window after which all is forgotten: an hour. More of them would change nothing."""
 
@@ -28,7 +29,8 @@ class Forward:
     """The state of one watch. infected: (K,) bool, which phases are an infection."""
 
     def __init__(self, spec: Filter, infected: NDArray[np.bool_], *, after: Alarm | None = None) -> None:
-        self._spec, self._infected = spec, infected
+        self._spec = spec
+        self._ill, self._well = infected.astype(np.float64), (~infected).astype(np.float64)
         self._step = np.array(spec.transitions, np.float64)
         self._belief = np.array(spec.start, np.float64)
         self._end: int | None = None
@@ -39,8 +41,8 @@ class Forward:
     @property
     def odds(self) -> float:
         """Log odds of an infection, nats."""
-        ill, well = float(self._belief[self._infected].sum()), float(self._belief[~self._infected].sum())
-        return math.log(max(ill, 1e-300)) - math.log(max(well, 1e-300))
+        ill, well = float(self._belief @ self._ill), float(self._belief @ self._well)
+        return math.log(max(ill, _LEAST)) - math.log(max(well, _LEAST))
 
     def see(self, window: Seen) -> Heard:
         """One more window. Without probabilities what is believed fades, and the alarm stays as it is."""
@@ -48,18 +50,17 @@ class Forward:
             self._carry_over(window.end_ns - self._end)
         self._end = window.end_ns
         if window.probabilities is not None:
-            weighed = self._belief * np.maximum(window.probabilities, FLOOR, dtype=np.float64)
+            weighed = self._belief * np.maximum(window.probabilities, FLOOR)
             self._belief = weighed / weighed.sum()
             odds = self.odds
             if odds >= self._spec.raise_at:
                 self.raised = True
             elif odds < self._spec.clear_below:
                 self.raised = False
-        ill = float(self._belief[self._infected].sum())
-        return Heard(self.raised, int(self._belief.argmax()), min(1.0, ill))
+        return Heard(self.raised, int(self._belief.argmax()), min(1.0, float(self._belief @ self._ill)))
 
     def _carry_over(self, passed_ns: int) -> None:
         """As many strides as have passed; a clock that was set back is taken for one."""
         strides = min(FORGOTTEN, max(1, round(passed_ns / self._spec.stride_ns)))
         step = self._step if strides == 1 else np.linalg.matrix_power(self._step, strides)
-        self._belief = np.asarray((self._belief[:, None] * step).sum(axis=0))
+        self._belief = self._belief @ step

@@ -110,7 +110,7 @@ class Board:
             one.begin(episode)
         one.heard_ns = one.window_heard_ns = heard_ns
         observed, most = min(data.observed.values(), default=None), max(data.probabilities.values(), default=0.0)
-        one.take(data.end_wall_ns, data.decided, data.alarm, most, observed, anew=data.clock_set is not None)
+        one.take(data.end_wall_ns, data.told, data.alarm, most, observed, anew=data.clock_set is not None)
 
     def episode(self, one: Standing, episode: int, data: EpisodeData, heard_ns: int) -> None:
         """Hold the lock."""
@@ -128,7 +128,7 @@ def _remembered(history: History, one: Standing) -> Standing:
         windows: list[Shown] = history.last_windows(one.number, episode.id, HOUR)
         for shown in windows:
             observed = min((share for share in shown.observed if share is not None), default=None)
-            one.take(shown.end_ns, shown.decided, shown.alarm, max(shown.probabilities), observed)
+            one.take(shown.end_ns, shown.told, shown.alarm, max(shown.probabilities), observed)
         one.heard_ns = one.window_heard_ns = episode.heard_ns
         one.missing = history.missing(one.number)
         for alarm in history.alarms(one.number, episode.id):

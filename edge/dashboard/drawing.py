@@ -96,7 +96,7 @@ def columns(windows: Iterable[Shown], first_ns: int, last_ns: int) -> list[Shown
     for one in windows:
         place = (one.end_ns - first_ns) // step
         other = found.get(place)
-        if other is None or (one.alarm, _WORST[one.decided]) > (other.alarm, _WORST[other.decided]):
+        if other is None or (one.alarm, _WORST[one.told]) > (other.alarm, _WORST[other.told]):
             found[place] = one
     return [found[place] for place in sorted(found)]
 
@@ -104,7 +104,7 @@ def columns(windows: Iterable[Shown], first_ns: int, last_ns: int) -> list[Shown
 def timeline(
     windows: Sequence[Shown], gaps: Sequence[Gap], first_ns: int, last_ns: int, size: Size, style: str = ""
 ) -> str:
-    """Decided phases, truth beneath where it is known, probabilities, observed shares; alarms, gaps, clock steps.
+    """Phases as told, truth beneath where it is known, probabilities, observed shares; alarms, gaps, clock steps.
     style: for a drawing that leaves the page."""
     span = max(last_ns - first_ns, STRIDE_NS)
     step = max(STRIDE_NS, span // COLUMNS)
@@ -122,12 +122,12 @@ def timeline(
     ]
     runs = _runs(windows, step)
     for run in runs:
-        for decided, some in groupby(run, key=lambda one: one.decided):
+        for told, some in groupby(run, key=lambda one: one.told):
             part = list(some)
             start, end = x(part[0].end_ns - step), x(part[-1].end_ns)
-            parts.append(_block(decided, start, _BAND[0], end - start, _BAND[1], size.name))
+            parts.append(_block(told, start, _BAND[0], end - start, _BAND[1], size.name))
             if end - start > 14:
-                parts.append(f'<text class="letter" x="{(start + end) / 2:.1f}" y="34">{LETTERS[decided]}</text>')
+                parts.append(f'<text class="letter" x="{(start + end) / 2:.1f}" y="34">{LETTERS[told]}</text>')
         for truth, some in groupby(run, key=lambda one: one.truth):
             part = list(some)
             if truth is not None:
@@ -159,7 +159,7 @@ def timeline(
 
 
 def _labels() -> list[tuple[str, int]]:
-    words = [("decided", 33), ("truth", 58), ("chances", 106)]
+    words = [("phase", 33), ("truth", 58), ("chances", 106)]
     return words + [(source, _OBSERVED[0] + 10 + i * (_OBSERVED[1] + 1)) for i, source in enumerate(SOURCES)]
 
 

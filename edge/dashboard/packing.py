@@ -12,15 +12,17 @@ from contracts.vocabulary import PHASES, SOURCES, Phase
 FLAGS: tuple[Flag, ...] = get_args(Flag)
 _HEAD = struct.Struct("<BBBB5H4BB")
 _TOP = struct.Struct("<Hf")
-_NONE = 255
+_NONE, _NOBODY = 255, 15
 _ALARM, _CLOCK_SET = 0x80, 0x40
 
 
 class Shown(NamedTuple):
-    """A window, as pages show it. top: channels, by their numbers in the history, and how far off each of them was."""
+    """A window, as pages show it. decided: of itself alone; phase: the filter's, None without one; top: channels, by
+    their numbers in the history, and how far off each of them was."""
 
     end_ns: int
     decided: Phase | None
+    phase: Phase | None
     truth: Phase | None
     shadow: Phase | None
     alarm: bool
@@ -30,13 +32,20 @@ class Shown(NamedTuple):
     observed: tuple[float | None, ...]
     top: tuple[tuple[int, float], ...]
 
+    @property
+    def told(self) -> Phase | None:
+        """The phase to show."""
+        return self.phase or self.decided
+
 
 def pack(data: WindowData, number: Callable[[str], int]) -> bytes:
     """number: of a channel's name."""
     bits = sum(1 << FLAGS.index(flag) for flag in set(data.flags))
     bits |= _ALARM * data.alarm | _CLOCK_SET * (data.clock_set is not None)
+    # the filter's phase above the window's own; 0 is none, as in the rows of earlier versions
+    filtered = 0 if data.phase is None else PHASES.index(data.phase) + 1
     return _HEAD.pack(
-        _index(data.decided),
+        filtered << 4 | (_NOBODY if data.decided is None else PHASES.index(data.decided)),
         _index(data.truth),
         _index(data.shadow.decided if data.shadow else None),
         bits,
@@ -51,7 +60,8 @@ def unpack(end_ns: int, packed: bytes) -> Shown:
     decided, truth, shadow, bits, *rest = _HEAD.unpack_from(packed)
     return Shown(
         end_ns,
-        _phase(decided),
+        None if decided & 15 == _NOBODY else PHASES[decided & 15],
+        PHASES[(decided >> 4) - 1] if 0 < decided >> 4 < _NOBODY else None,
         _phase(truth),
         _phase(shadow),
         bool(bits & _ALARM),

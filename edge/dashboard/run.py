@@ -60,7 +60,7 @@ def serve(options: Options) -> None:
         def raised(one: Standing, data: WindowData) -> None:
             if webhook is not None:
                 webhook.post({
-                    "node": one.node, "guest": one.guest, "phase": data.decided, "episode": data.episode_id,
+                    "node": one.node, "guest": one.guest, "phase": data.told, "episode": data.episode_id,
                     "time": rfc3339(data.end_wall_ns), "evidence": data.evidence,
                 })  # fmt: skip
 

@@ -163,10 +163,11 @@ class Guest:
     def rows(self, episode: Episode, first: int, last: int) -> Iterable[list[str]]:
         """As CSV has them, the header first."""
         shares = [f"observed {source}" for source in SOURCES]
-        yield ["end", "decided", "truth", "shadow", "alarm", *PHASES, *shares, "flags", "channels"]
+        yield ["end", "decided", "phase", "truth", "shadow", "alarm", *PHASES, *shares, "flags", "channels"]
         for one in self._history.windows(self.number, episode.id, first, last):
             yield [
-                str(one.end_ns), one.decided or "", one.truth or "", one.shadow or "", str(int(one.alarm)),
+                str(one.end_ns), one.decided or "", one.phase or "", one.truth or "", one.shadow or "",
+                str(int(one.alarm)),
                 *(f"{share:.5f}" for share in one.probabilities),
                 *("" if share is None else f"{share:.3f}" for share in one.observed),
                 " ".join(one.flags), _cell(" ".join(self._history.name(number) for number, _ in one.top)),

@@ -85,7 +85,8 @@ def device(node: str, guest: str) -> dict[str, Any]:
         "qos": 1,
         "components": {
             "phase": component(
-                "sensor", "phase", "Phase", window, f"{{{{ value_json.data.decided or '{UNDECIDED}' }}}}",
+                "sensor", "phase", "Phase", window,
+                f"{{{{ value_json.data.get('phase') or value_json.data.decided or '{UNDECIDED}' }}}}",
                 device_class="enum", options=[*PHASES, UNDECIDED],
             ),
             "alarm": component(

@@ -30,6 +30,7 @@ from edge.model.models import Fixed
 from edge.model.opened import activate
 from edge.watch.agent import Agent
 from edge.watch.health import Health
+from tests.bench.alarm import bench_alarm
 from tests.bench.artifacts import bench_artifacts
 from tests.bench.corpus import bench_corpus
 from tests.bench.deliver import bench_delivery
@@ -126,6 +127,7 @@ def bench_models(out: Path) -> None:
         sys.exit(status)
     print(f"trainer build --quick, twelve models, what was there already kept: {time.perf_counter() - began:.0f} s")
     bench_agent(out)
+    bench_alarm()
     bench_artifacts(out)
     bench_bootstrap()
     bench_fits(out)

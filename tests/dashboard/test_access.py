@@ -222,9 +222,9 @@ def test_a_stretch_leaves_as_csv_and_as_svg_that_stands_by_itself(filled: Served
     status, headers, body = asked(filled, "/guest/pi-2/camera-1/export.csv")
     assert (status, headers["content-type"]) == (200, "text/csv; charset=utf-8")
     header, *rows = csv.reader(io.StringIO(body.decode()))
-    assert header[:5] == ["end", "decided", "truth", "shadow", "alarm"]
+    assert header[:5] == ["end", "decided", "phase", "truth", "shadow"]
     assert len(rows) == 40
-    assert [row[4] for row in rows] == ["0"] * 35 + ["1"] * 5
+    assert [row[5] for row in rows] == ["0"] * 35 + ["1"] * 5
     assert rows[-1][1] == "infected_running"
     assert 'filename="pi-2-camera-1-' in headers["content-disposition"]
     first, last = int(rows[10][0]), int(rows[19][0])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from contracts.errors import ConfigError
 from contracts.events.envelope import make_event
 from contracts.events.payloads import ClockSet, Flag, ShadowWindow, TopChannel, WindowData
-from contracts.vocabulary import PHASES, SOURCES
+from contracts.vocabulary import PHASES, SOURCES, Phase
 from edge.dashboard.access import GUESSES, Door, Password, write_password
 from edge.dashboard.board import Board
 from edge.dashboard.drawing import COLUMNS, STRIDE_NS, Narrow, Wide, columns, sparkline, timeline
@@ -35,7 +35,8 @@ def any_window(draw: st.DrawFn) -> WindowData:
     shadow = ShadowWindow(bundle=BUNDLE, probabilities={}, decided=draw(PHASE)) if draw(st.booleans()) else None
     return WindowData(
         episode_id="e", bundle=BUNDLE, start_wall_ns=0, end_wall_ns=end,
-        probabilities={phase: draw(SHARE) for phase in PHASES}, decided=draw(PHASE), alarm=draw(st.booleans()),
+        probabilities={phase: draw(SHARE) for phase in PHASES},
+        decided=draw(PHASE), phase=draw(PHASE), alarm=draw(st.booleans()),
         truth=draw(PHASE), purity=None, observed={source: draw(SHARE) for source in SOURCES if draw(st.booleans())},
         top_channels=[TopChannel(channel=f"c{i}", score=0.5 * i) for i in range(draw(st.integers(0, 5)))],
         flags=draw(st.lists(st.sampled_from(get_args(Flag)), unique=True)), shadow=shadow,
@@ -49,6 +50,7 @@ def test_a_packed_window_says_what_the_event_said(data: WindowData) -> None:
     shown = unpack(data.end_wall_ns, packed)
     assert len(packed) <= 19 + 6 * len(data.top_channels)
     assert (shown.decided, shown.truth, shown.alarm) == (data.decided, data.truth, data.alarm)
+    assert (shown.phase, shown.told) == (data.phase, data.told)
     assert shown.shadow == (data.shadow.decided if data.shadow else None)
     assert set(shown.flags) == set(data.flags)
     assert shown.clock_set == (data.clock_set is not None)
@@ -274,3 +276,9 @@ def test_a_history_whose_disk_was_full_goes_on_with_the_numbers_of_its_file(tmp_
     assert history.guests() == {("n", "a"): first, ("n", "c"): second}
     assert (tmp_path / "h").stat().st_mode & 0o077 == 0
     history.close()
+
+
+@pytest.mark.parametrize(("byte", "decided"), [(0, "clean"), (4, "dormant"), (255, None)])
+def test_a_window_that_an_earlier_version_packed_has_no_filtered_phase(byte: int, decided: Phase | None) -> None:
+    shown = unpack(7, bytes([byte, 255, 255, 0]) + bytes(15))
+    assert (shown.decided, shown.phase, shown.told) == (decided, None, decided)

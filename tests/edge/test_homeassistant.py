@@ -155,6 +155,8 @@ def test_its_templates_read_real_events() -> None:
     assert set(parts["phase"]["options"]) == {*PHASES, UNDECIDED}
     abstained = window.replace(f'"decided": "{real["decided"]}"'.encode(), b'"decided": null')
     assert said(parts["phase"]["value_template"], abstained) == UNDECIDED
+    filtered = window.replace(b'"decided"', b'"phase": "armed", "decided"')
+    assert said(parts["phase"]["value_template"], filtered) == "armed"
     assert said(parts["alarm"]["value_template"], window) == "ON"
     assert float(said(parts["confidence"]["value_template"], window)) == round(
         100 * max(real["probabilities"].values()), 1

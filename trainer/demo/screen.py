@@ -89,19 +89,21 @@ class Screen:
         return Text(f"{data.episode_id}: over after {data.windows} windows; windows with gaps: {gaps}", style="bold")
 
     def _window(self, data: WindowData) -> Text:
-        decided = data.decided
+        told = data.told
         share = max(data.probabilities.values())
         line = Text(f"{datetime.fromtimestamp(data.end_wall_ns // 1_000_000_000, UTC):%H:%M:%S}  ")
-        line.append(f"{decided or 'abstained':<16} ", style=f"bold {COLOURS[decided]}" if decided else "")
+        line.append(f"{told or 'abstained':<16} ", style=f"bold {COLOURS[told]}" if told else "")
         line.append(("#" * round(share * _BAR)).ljust(_BAR, "."))
         line.append(f" {share:.2f}")
         if data.truth is not None:
             self.judged += 1
-            self.agreed += decided == data.truth
+            self.agreed += told == data.truth
             line.append(f"   truth {data.truth:<16} ", style=COLOURS[data.truth])
-            line.append("ok" if decided == data.truth else "MISSED", style="" if decided == data.truth else "bold red")
+            line.append("ok" if told == data.truth else "MISSED", style="" if told == data.truth else "bold red")
             if data.purity is not None and data.purity < 0.995:
                 line.append(f" (only {data.purity:.0%} of the window)", style="dim")
+        if data.alarm:
+            line.append("  ALARM", style="bold red")
         if data.flags:
             line.append(f"  [{', '.join(data.flags)}]", style="yellow")
         return line
