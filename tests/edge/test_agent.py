@@ -115,10 +115,10 @@ def test_scorecard_is_what_the_bundle_says_of_itself(
     card = found[0][1]["data"]
     assert card["basis"] == "scorecard"
     assert card["macro_f1"] == entry["macro_f1"]
-    assert card["per_host"].keys() == {"lab-q35-2"}
+    assert card["per_host"].keys() == {"arm-1"}
     profiles = found[2][1]["data"]
-    assert profiles["untested_profiles"] == ["scan-and-dial"]
-    assert "scan-and-dial" not in profiles["profiles"]
+    assert profiles["untested_profiles"] == ["bursty-c2", "io-walk", "low-and-slow", "scan-and-dial"]
+    assert profiles["profiles"].keys() == {"bulk-upload", "cpu-saturate", "everyday"}
 
 
 def test_an_episode_without_netflow_is_marked_degraded_when_allowed(
