@@ -31,7 +31,7 @@ def test_inspect_shows_a_person_what_a_bundle_is(built: Build) -> None:
         "on 124 windows of 3 episodes",
         "held out       arm-1 (held_out_host)",
         "elapsed time   alone reaches ",
-        "never tested   bursty-c2, io-walk, low-and-slow, scan-and-dial",
+        "never tested   low-and-slow, scan-and-dial",
         "made with      keras ",
         "form           ",
         "golden vectors within 0.",
