@@ -35,7 +35,7 @@ from tests.bench.artifacts import bench_artifacts
 from tests.bench.corpus import bench_corpus
 from tests.bench.deliver import bench_delivery
 from tests.bench.fits import bench_fits
-from tests.recordings import ORDERED, columns_of_episode
+from tests.recordings import ONE, columns_of_episode, few
 
 SCHEMA = feature_schema()
 
@@ -58,7 +58,7 @@ def line(what: str, ours: float, peer: str, theirs: float) -> None:
 def bench_agent(out: Path) -> None:
     """One window from rows to the outbox, against the bare runtime in the same process."""
     trust = load_trusted_keys(out / "keys")
-    episode = read_episode(ORDERED / "lab-q35-2" / "lab-q35-2-io-walk-s01")
+    episode = read_episode(ONE)
     for name in ("gbt-realistic", "cnn-realistic"):
         (path,) = (out / "bundles").glob(f"{name}-*.bundle")
         active = activate(path, SCHEMA, trust)
@@ -122,7 +122,10 @@ def bench_models(out: Path) -> None:
     from trainer.cli import main as trainer
 
     began = time.perf_counter()
-    status = trainer(["build", str(ORDERED), "--out", str(out), "--quick", "--key", str(key)])
+    store = out / "store"
+    if not store.exists():
+        few(store)
+    status = trainer(["build", str(store), "--out", str(out), "--quick", "--key", str(key)])
     if status:
         sys.exit(status)
     print(f"trainer build --quick, twelve models, what was there already kept: {time.perf_counter() - began:.0f} s")

@@ -26,7 +26,7 @@ from contracts.telemetry.episode import find_episodes
 from contracts.telemetry.lines import _decoders
 from edge.extract import Extractor, summarise
 from tests.bench.store import make_store
-from tests.recordings import ORDERED
+from tests.recordings import CORPUS, ORDERED
 from trainer.dataset.arrow import write_shard
 from trainer.dataset.open import open_dataset
 from trainer.dataset.samples import joined
@@ -65,8 +65,8 @@ def bare(episodes: list[Path], *, hashed: bool) -> None:
 
 
 def bench_sweep_and_extraction() -> None:
-    """One core, in this process, over the 44 real episodes."""
-    episodes = find_episodes(ORDERED)
+    """One core, in this process, over every sixth of the bundled recordings."""
+    episodes = find_episodes(CORPUS)[::6]
     inputs = [Input.of(examine(folder)) for folder in episodes]
 
     def extract(folder: Path) -> None:

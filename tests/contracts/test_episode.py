@@ -28,13 +28,17 @@ from contracts.files import sha256
 from contracts.telemetry.episode import Episode, find_episodes, read_episode, write_episode
 from contracts.telemetry.zstd import compress
 from contracts.vocabulary import SOURCES
-from tests.recordings import ONE, ORDERED, copy_of, edit_lines, edit_manifest, edit_row
+from tests.recordings import CORPUS, ONE, ORDERED, copy_of, edit_lines, edit_manifest, edit_row
 
 
-def test_corpus_reads_whole() -> None:
-    episodes = [read_episode(path) for path in find_episodes(ORDERED)]
-    assert len(episodes) == 44
-    assert all(set(one.rows) == set(SOURCES) and len(one.labels) == 5 for one in episodes)
+def test_recordings_read_whole() -> None:
+    """The earlier ones, each with five phases, and every sixth of the bundled ones."""
+    earlier = [read_episode(path) for path in find_episodes(ORDERED)]
+    later = [read_episode(path) for path in find_episodes(CORPUS)[::6]]
+    assert (len(earlier), len(later)) == (12, 17)
+    assert all(set(one.rows) == set(SOURCES) for one in (*earlier, *later))
+    assert all(len(one.labels) == 5 for one in earlier)
+    assert all(one.labels for one in later)
 
 
 @pytest.mark.parametrize("zstd", [True, False])

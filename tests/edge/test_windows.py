@@ -11,15 +11,15 @@ import pytest
 from numpy.typing import NDArray
 
 from contracts.features.schema import SECOND, FeatureSchema
-from contracts.telemetry.episode import Episode, find_episodes, read_episode
+from contracts.telemetry.episode import Episode, read_episode
 from contracts.vocabulary import PHASES, SOURCES
 from edge.extract import Extractor, summarise, truth_of, window_ends
 from edge.extract.windows import Windows
 from edge.feeds.replay import arrivals
 from edge.watch.ring import Ring
-from tests.recordings import ORDERED, columns_of_episode
+from tests.recordings import columns_of_episode, of_corpus
 
-HOSTS = [find_episodes(ORDERED)[i] for i in (3, 20, 40)]
+HOSTS = [of_corpus("arm-1", 17), of_corpus("micro-1", 63), of_corpus("pc-1", 36)]
 
 
 def batch(episode: Episode, schema: FeatureSchema) -> Windows:

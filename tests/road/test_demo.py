@@ -47,8 +47,8 @@ def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: P
     for words in (
         r"metrics   scorecard \(by the trainer\): macro F1 [01]\.\d{3} \[[01]\.\d{3}, [01]\.\d{3}\]",
         r"confusion scorecard \(by the trainer\): truth down, decided across",
-        r"profiles  scorecard .*; never tested: scan-and-dial",
-        r"episode   lab-q35-2-\S+: \S+ on lab-q35-2, watched by [a-z]+-realistic-\w+ \(\S+( \S+)?, signed by demo\)",
+        r"profiles  scorecard .*; never tested: low-and-slow, scan-and-dial",
+        r"episode   corpus-1-\d{4}: \S+ on arm-1, watched by [a-z]+-realistic-\w+ \(\S+( \S+)?, signed by demo\)",
         r"window    \d\d:\d\d:\d\d  \S+ +#+\.* \d\.\d\d   truth infecting +(ok|MISSED)",
         r"perf      extraction \d+\.\d\d ms, inference \d+\.\d\d ms",
         r"the agent was (stopped -> )?online -> stopped",

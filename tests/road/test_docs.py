@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recordings import ORDERED
+from tests.recordings import CORPUS
 from tests.road.test_readme import options_exist
 
 ROOT = Path(__file__).parents[2]
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A folder like a fresh clone's, with the recordings."""
-    shutil.copytree(ORDERED, tmp_path / "tests" / ORDERED.name)
+    shutil.copytree(CORPUS, tmp_path / "tests" / CORPUS.name)
     for folder in (tmp_path / "tests").rglob("*"):
         folder.chmod(0o755 if folder.is_dir() else 0o644)
     return tmp_path
@@ -58,7 +58,7 @@ def test_examples_print_what_the_page_says(place: Path) -> None:
 
 
 def test_code_on_the_page_runs(place: Path) -> None:
-    in_shell("trainer extract tests/corpus-ordered --out build/dataset", place)
+    in_shell("trainer extract tests/corpus --out build/dataset", place)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "datasets.md").read_text(), flags=re.DOTALL)
     assert len(blocks) == 3
     (place / "page.py").write_text("\n".join(blocks))

@@ -1,4 +1,4 @@
-"""What the trainer's tests share: one dataset of all real recordings."""
+"""What the trainer's tests share: one dataset of some real recordings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from contracts.features.schema import FeatureSchema
-from tests.recordings import ORDERED, copy_of
+from tests.recordings import ORDERED, copy_of, some
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.samples import Samples
 from trainer.extraction.extract import Extraction, extract_store
@@ -27,8 +27,9 @@ prepare()  # before a test module imports Keras: its settings are read when Tens
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory, schema: FeatureSchema) -> Dataset:
-    """All 44 recordings, in shards of at most 4 MiB."""
-    return extracted(ORDERED, tmp_path_factory.mktemp("data") / "set", schema, workers=2, shard_bytes=4 << 20)
+    """21 recordings of three hosts, in shards of at most 4 MiB."""
+    folder = tmp_path_factory.mktemp("data")
+    return extracted(some(folder / "store"), folder / "set", schema, workers=2, shard_bytes=4 << 20)
 
 
 @pytest.fixture(scope="session")

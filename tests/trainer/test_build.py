@@ -49,7 +49,7 @@ def checkpoint_of(built: Build, name: str) -> Path:
 
 def test_build_leaves_twelve_signed_bundles_ranked_by_score_and_the_report(built: Build, schema: FeatureSchema) -> None:
     index = json.loads((built.out / "index.json").read_text())
-    assert index["untested_profiles"] == ["scan-and-dial"]
+    assert index["untested_profiles"] == ["low-and-slow", "scan-and-dial"]
     assert index["refused"] == {}
     found = [f"{entry['architecture']}-{entry['threat_model']}" for entry in index["bundles"]]
     assert sorted(found) == sorted(NAMES)
@@ -175,7 +175,7 @@ def test_build_says_what_elapsed_time_alone_reaches(built: Build) -> None:
     alone = index["elapsed_time_alone"]
     assert 0 <= alone["low"] <= alone["value"] <= alone["high"] <= 1
     assert f"elapsed time alone, on the same windows: macro F1 {alone['value']:.3f}" in built.output
-    assert "bulk-upload/s01" in index["seen_samples"]
+    assert index["seen_samples"] == ["cpu-saturate/s03"]
 
 
 def test_a_smaller_build_replaces_only_its_own_kind_with_no_more_compilers_than_workers(
@@ -218,7 +218,7 @@ def test_scorecard_is_of_the_artifact_on_the_held_out_host(built: Build, schema:
     assert card["confusion"] == confusion.sum(axis=0).tolist()
     assert card["argmax_agreement"] >= AGREEMENT
     assert card["windows"] == len(test.y)
-    assert set(test.host_id) == {"lab-q35-2"} == card["per_host"].keys()
+    assert set(test.host_id) == {"arm-1"} == card["per_host"].keys()
 
 
 def test_net_artifacts_are_small_run_in_every_interpreter_and_decide_like_their_models(built: Build) -> None:

@@ -119,7 +119,7 @@ def test_held_out_decisions_are_those_of_the_scorecard(bundle: Bundle) -> None:
     card = json.loads(bundle.members["scorecard.json"])
     found = read_held_out(bundle.members[held_out.MEMBER], bundle.path)
     confusions = found.confusions(sorted(found.episodes))
-    assert confusions.shape == (5, 5, 5)
+    assert confusions.shape == (3, 5, 5)
     assert confusions.sum(axis=0).tolist() == card["confusion"]
     assert np.isclose(scores.macro_f1(confusions.sum(axis=0)), card["macro_f1"]["value"])
 
@@ -142,7 +142,7 @@ def test_a_bundle_differs_from_itself_in_nothing(bundle: Bundle) -> None:
     found = differ(bundle, bundle)
     assert found.difference == Interval(value=0, low=0, high=0)
     assert found.changes == []
-    assert (found.episodes, found.windows, found.alone) == (5, 114, (0, 0))
+    assert (found.episodes, found.windows, found.alone) == (3, 124, (0, 0))
     assert set(found.per_class.values()) == {0}
 
 
@@ -164,7 +164,7 @@ def test_diff_of_two_models_is_paired_and_lists_what_changed(built: Build, schem
         )
         for some in (other, one)
     ]
-    draws = scores.draws(5, seed=0, replicates=scores.REPLICATES).astype(np.int64)
+    draws = scores.draws(3, seed=0, replicates=scores.REPLICATES).astype(np.int64)
     replicates = [
         np.array([scores.macro_f1(np.tensordot(draw, some, axes=1)) for draw in draws]) for some in confusions
     ]
@@ -176,7 +176,7 @@ def test_diff_of_two_models_is_paired_and_lists_what_changed(built: Build, schem
     assert "dataset" not in changed
     text = "\n".join(in_words(found))
     assert "second less first, paired: " in text
-    assert "on 114 windows of 5 held-out episodes that both were judged on" in text
+    assert "on 124 windows of 3 held-out episodes that both were judged on" in text
 
 
 def changed(bundle: Bundle, decided: HeldOut, path: Path, key: Path, schema: FeatureSchema, trust: Any) -> Bundle:
@@ -222,7 +222,7 @@ def test_the_diff_command_speaks_to_people_and_to_programs(built: Build) -> None
     assert done.returncode == 0, done.stderr
     assert "threat model: realistic -> oracle" in done.stdout
     done = subprocess.run([*command, *pair, "--json"], capture_output=True, text=True, check=False)
-    assert json.loads(done.stdout)["episodes"] == 5
+    assert json.loads(done.stdout)["episodes"] == 3
     done = subprocess.run([*command, pair[0], "absent"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "absent: no such file" in done.stderr

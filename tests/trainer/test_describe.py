@@ -20,11 +20,11 @@ from trainer.report.description import print_description, worst_drift, write_pag
 
 def test_describe_counts_what_is_there(dataset: Dataset) -> None:
     found, ids = describe(dataset), dataset.load_ids()
-    assert found.windows == 965
-    assert found.episodes == sum(found.episodes_by_host.values()) == 44
-    assert sum(found.by_phase.values()) == 965
-    assert found.by_host["lab-q35-2"]["armed"] == np.count_nonzero((ids.host_id == "lab-q35-2") & (ids.y == 1))
-    assert found.by_profile["scan-and-dial"]["lab-q35-2"] == 0
+    assert found.windows == 964
+    assert found.episodes == sum(found.episodes_by_host.values()) == 21
+    assert sum(found.by_phase.values()) == 964
+    assert found.by_host["arm-1"]["armed"] == np.count_nonzero((ids.host_id == "arm-1") & (ids.y == 1))
+    assert found.by_profile["cpu-saturate"]["arm-1"] == 0
     assert found.pure == pytest.approx(np.mean(ids.purity >= 1 - 1e-6))
 
 
@@ -48,8 +48,8 @@ def test_describe_over_a_sample_is_close_to_describe_over_all(
     monkeypatch.setattr("trainer.dataset.describe.SAMPLE", 400)
     some = describe(dataset)
     assert some.sampled == 322  # every third
-    assert some.windows == 965
-    name = "lab-q35-1"
+    assert some.windows == 964
+    name = "pc-half"
     assert some.channels[0].drift[name] == pytest.approx(whole.channels[0].drift[name], abs=0.3)
 
 
@@ -89,9 +89,9 @@ def test_tables_name_what_has_drifted(dataset: Dataset, capsys: pytest.CaptureFi
     found = describe(dataset)
     print_description(found)
     said = capsys.readouterr().out
-    assert "proc.vcpu_timeslices" in said
-    assert "965 windows, 44 episodes" in said
-    assert worst_drift(found)[0][:2] == ("proc.vcpu_timeslices", "lab-q35-2")
+    assert "guest.interrupts" in said
+    assert "964 windows, 21 episodes" in said
+    assert worst_drift(found)[0][:2] == ("guest.interrupts", "micro-1")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_page_stands_alone_and_escapes_what_it_prints(page: Path, dataset: Datas
     assert "<script" not in text
     assert "corpus &lt;&amp;&gt;" in text
     assert "3 rejected" in text
-    assert "Never recorded: scan-and-dial on lab-q35-2" in text
+    assert "Never recorded: cpu-saturate on arm-1" in text
     assert text.count("<svg") == 5
     write_page(
         tmp_path / "again.html", describe(dataset), judge(dataset), dataset.schema, {"rejected": 3}, "corpus <&>"

@@ -17,7 +17,7 @@ import pytest
 from contracts.errors import ConfigError, WorkError
 from contracts.features.schema import FeatureSchema
 from tests.brokers import free_port
-from tests.recordings import ORDERED
+from tests.recordings import some
 from trainer.extraction.extract import Extraction, extract_store
 from trainer.workers import engine as module
 from trainer.workers.engine import Engine, Lost
@@ -138,7 +138,8 @@ def cluster() -> Iterator[Cluster]:
 @pytest.mark.slow
 def test_cluster_gives_the_same_bytes_as_one_worker_though_one_is_killed(tmp_path: Path, schema: FeatureSchema) -> None:
     """Two real worker processes; one is killed when the first of many shards is done."""
-    alone = Extraction(store=ORDERED, out=tmp_path / "alone", schema=schema, shard_bytes=1 << 20)
+    store = some(tmp_path / "store")
+    alone = Extraction(store=store, out=tmp_path / "alone", schema=schema, shard_bytes=1 << 20)
     with engine(1) as made:
         extract_store(alone, made)
     with cluster() as dask, engine(1, dask.address) as made:
@@ -153,7 +154,7 @@ def test_cluster_gives_the_same_bytes_as_one_worker_though_one_is_killed(tmp_pat
                 yield pair
 
         made.run = run_and_kill  # type: ignore[method-assign] # the real engine, with a murder in the middle
-        extract_store(Extraction(store=ORDERED, out=tmp_path / "dask", schema=schema, shard_bytes=1 << 20), made)
+        extract_store(Extraction(store=store, out=tmp_path / "dask", schema=schema, shard_bytes=1 << 20), made)
     assert dask.workers[0].returncode == -signal.SIGKILL
     files = {path.relative_to(tmp_path / "alone") for path in (tmp_path / "alone").rglob("*") if path.is_file()}
     assert len(files) > 20

@@ -238,7 +238,7 @@ def test_the_labs_report_opens_with_elapsed_time_and_shows_all_twelve(built: Bui
         assert model["steady_macro_f1"] is not None
         assert "scan-and-dial" not in model["per_profile"]
         assert model["sources"].keys() >= {"proc", "qmp", "netflow"}
-        assert model["alarms"]["onsets"] == 5
+        assert model["alarms"]["onsets"] == 2
         assert all(worth["refitted"] is not None for worth in model["sources"].values()) == (
             model["architecture"] == "gbt"
         )

@@ -22,12 +22,12 @@ from trainer.split import make_split, recipe_named
 
 @pytest.fixture
 def shards(tmp_path: Path, dataset: Dataset) -> Path:
-    """Nine episodes in the older form: one `.npz` each, zero where not observed."""
+    """Eleven episodes in the older form: one `.npz` each, zero where not observed."""
     folder = tmp_path / "old"
     folder.mkdir()
     whole = dataset.load_tensor()
     rng = np.random.default_rng(0)
-    for episode in sorted(set(whole.episode_id))[::5]:
+    for episode in sorted(set(whole.episode_id))[::2]:
         one = whole.of([episode])
         mask = one.mask & (rng.random(one.x.shape) > 0.1)
         arrays: dict[str, Any] = {

@@ -72,18 +72,18 @@ def test_split_is_the_same_each_time_and_another_for_another_recipe(dataset: Dat
     assert first.digest not in {make_split(dataset, recipe_named(r, 60)).digest for r in RECIPES if r != recipe}
 
 
-@pytest.mark.parametrize("host", [None, "lab-q35-1", "lab-microvm-1", "lab-q35-2"])
+@pytest.mark.parametrize("host", [None, "micro-1", "pc-half", "arm-1"])
 def test_held_out_host_shares_no_host_between_any_two_sides(dataset: Dataset, host: str | None) -> None:
     split = make_split(dataset, recipe_named("held_out_host", 60), host)
     ids = dataset.load_ids()
     hosts = [set(ids.of(side).host_id) for side in (split.train, split.validation, split.test)]
     assert all(len(some) == 1 for some in hosts)
     assert len(set().union(*hosts)) == 3
-    assert hosts[2] == set(split.held_out) == {host or "lab-q35-2"}
+    assert hosts[2] == set(split.held_out) == {host or "arm-1"}
     assert hosts[1] == set(split.held_out_validation)
-    expected = ("scan-and-dial",) if host in (None, "lab-q35-2") else ()
+    expected = ("cpu-saturate",) if host in (None, "arm-1") else ()
     assert split.untested_profiles == expected
-    assert "bulk-upload/s03" in split.seen_samples
+    assert "scan-and-dial/s01" in split.seen_samples
 
 
 def test_held_out_sample_shares_no_variant_between_any_two_sides(dataset: Dataset) -> None:
@@ -102,10 +102,10 @@ def test_held_out_sample_shares_no_variant_between_any_two_sides(dataset: Datase
 def test_held_out_sample_names_profiles_that_it_cannot_test(dataset: Dataset) -> None:
     """A profile with one variant stays in train, and is carried along as untested."""
     ids = dataset.load_ids()
-    keep = (ids.profile != "io-walk") | (ids.sample_name == "s01")
+    keep = (ids.profile != "bulk-upload") | (ids.sample_name == "s04")
     split = make_split(only(dataset, keep), recipe_named("held_out_sample", 60))
-    assert split.untested_profiles == ("io-walk",)
-    assert not any(name.startswith("io-walk/") for name in split.held_out)
+    assert split.untested_profiles == ("bulk-upload",)
+    assert not any(name.startswith("bulk-upload/") for name in split.held_out)
 
 
 @pytest.mark.parametrize("embargo", [0, 60, 300])
@@ -126,8 +126,8 @@ def test_held_out_time_keeps_the_embargo_between_sides(dataset: Dataset, embargo
 
 
 def test_held_out_time_takes_a_moment(dataset: Dataset) -> None:
-    split = make_split(dataset, recipe_named("held_out_time", 60), "2026-11-22T17:49:10Z")
-    assert split.held_out == ("2026-11-22T17:49:10Z",)
+    split = make_split(dataset, recipe_named("held_out_time", 60), "2026-11-29T00:52:00Z")
+    assert split.held_out == ("2026-11-29T00:52:00Z",)
     with pytest.raises(
         DatasetError, match=r"'noon' is no moment such as 2026-11-22T14:00:00Z or .*hold out one of: 2026"
     ):
@@ -224,28 +224,27 @@ def test_held_out_time_never_lets_two_sides_come_closer_than_the_embargo(
 
 def test_split_refuses_one_host_and_says_what_there_is(dataset: Dataset) -> None:
     ids = dataset.load_ids()
-    alone = only(dataset, ids.host_id == "lab-q35-1")
-    with pytest.raises(DatasetError, match="split held_out_host: 16 episodes on lab-q35-1 leave nothing to hold out"):
+    alone = only(dataset, ids.host_id == "micro-1")
+    with pytest.raises(DatasetError, match="split held_out_host: 8 episodes on micro-1 leave nothing to hold out"):
         make_split(alone, recipe_named("held_out_host", 60))
 
 
 def test_split_refuses_two_hosts_for_want_of_a_third_to_tune_by(dataset: Dataset) -> None:
     ids = dataset.load_ids()
     with pytest.raises(DatasetError, match="the training side cannot spare a validation side"):
-        make_split(only(dataset, ids.host_id != "lab-q35-1"), recipe_named("held_out_host", 60))
+        make_split(only(dataset, ids.host_id != "pc-half"), recipe_named("held_out_host", 60))
 
 
 def test_split_lists_the_hosts_that_could_be_held_out(dataset: Dataset) -> None:
     with pytest.raises(
         DatasetError,
-        match=r"no host nowhere among lab-microvm-1, lab-q35-1, lab-q35-2; .* "
-        r"hold out one of: lab-q35-2, lab-microvm-1, lab-q35-1$",
+        match=r"no host nowhere among arm-1, micro-1, pc-half; .* hold out one of: arm-1, pc-half, micro-1$",
     ):
         make_split(dataset, recipe_named("held_out_host", 60), "nowhere")
     ids = dataset.load_ids()
-    keep = (ids.profile != "scan-and-dial") | (ids.host_id == "lab-q35-1")  # q35-1 alone ran it
-    with pytest.raises(DatasetError, match="no episode of profile scan-and-dial in the training side.*: lab-"):
-        make_split(only(dataset, keep), recipe_named("held_out_host", 60), "lab-q35-1")
+    keep = (ids.profile != "cpu-saturate") | (ids.host_id == "micro-1")  # micro-1 alone ran it
+    with pytest.raises(DatasetError, match="no episode of profile cpu-saturate in the training side.*: arm-1"):
+        make_split(only(dataset, keep), recipe_named("held_out_host", 60), "micro-1")
 
 
 def test_split_refuses_a_corpus_without_a_phase(dataset: Dataset) -> None:
@@ -257,7 +256,7 @@ def test_split_refuses_a_corpus_without_a_phase(dataset: Dataset) -> None:
 
 
 def test_split_refuses_samples_it_does_not_know(dataset: Dataset) -> None:
-    with pytest.raises(DatasetError, match="no sample io-walk/s09 among bulk-upload/s01, "):
+    with pytest.raises(DatasetError, match="no sample io-walk/s09 among bulk-upload/s02, "):
         make_split(dataset, recipe_named("held_out_sample", 60), "io-walk/s09")
     with pytest.raises(ConfigError, match="no recipe 'random'; expected held_out_host, held_out_sample, held_out_time"):
         recipe_named("random", 60)
