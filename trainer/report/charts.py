@@ -207,29 +207,27 @@ def delays(models: Sequence[ModelRecord]) -> str:
 
 
 def operating(models: Sequence[ModelRecord]) -> str:
-    """Share found and median delay against false alarms a clean day, one threshold after the other; the mark is the one
-    that ships."""
+    """Share found (lines) and false alarms a clean day (dots) by the threshold; the upright is the one that ships."""
     with mpl.rc_context(STYLE):
         figure, panels = _by_architecture([model for model in models if model.curve])
         for axes, some in panels:
-            delay = axes.twinx()
+            false = axes.twinx()
             for i, model in enumerate(some):
-                known = [one for one in model.curve if one.false_alarms_per_day is not None and one.found is not None]
-                rates = [one.false_alarms_per_day or 0.0 for one in known]
-                axes.step(rates, [one.found or 0.0 for one in known], label=f"{model.threat_model}, found", **_look(i))
-                slow = [np.nan if one.median_delay_s is None else one.median_delay_s for one in known]
-                delay.plot(rates, slow, ".", color=COLOURS[i], markersize=3, label=f"{model.threat_model}, delay")
-                if model.alarms is not None and model.alarms.found and model.alarms.false_alarms_per_day:
-                    at = model.alarms.false_alarms_per_day.value, model.alarms.found.value
-                    axes.plot(*at, MARKERS[i], color=COLOURS[i], markersize=6)
-            axes.set_xscale("symlog", linthresh=10)
-            axes.set_xlim(left=0)
+                at = [one.raise_at for one in model.curve]
+                axes.plot(at, [np.nan if one.found is None else one.found for one in model.curve], linewidth=1.4,
+                          label=model.threat_model, **_look(i))  # fmt: skip
+                rates = [
+                    np.nan if one.false_alarms_per_day is None else one.false_alarms_per_day for one in model.curve
+                ]
+                false.plot(at, rates, MARKERS[i], color=COLOURS[i % 8], markersize=3)
+                if model.filter is not None:
+                    axes.axvline(model.filter.raise_at, linewidth=0.8, **_look(i))
             axes.set_ylim(0, 1.02)
-            axes.set_xlabel("false alarms a clean day")
-            axes.set_ylabel("share found (lines)")
-            delay.set_ylabel("median delay, s (dots)")
-            delay.set_ylim(0, 120)
-            axes.legend(frameon=False, fontsize=7, loc="lower right")
+            axes.set_xlabel("log odds at which it rises")
+            axes.set_ylabel("share found")
+            false.set_ylabel("false a day (marks)", size=7)
+            false.set_ylim(bottom=0)
+            axes.legend(frameon=False, fontsize=7, loc="lower left")
         figure.tight_layout()
         return svg(figure)
 
