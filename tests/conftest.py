@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from contracts.bundle.keys import TrustedKeys, generate_key, load_trusted_keys
 from contracts.features.schema import FeatureSchema, feature_schema
@@ -19,6 +20,9 @@ from tests.brokers import free_port, mosquitto_on
 from tests.recordings import ONE, copy_of, few
 
 TESTS = Path(__file__).parent
+
+settings.register_profile("busy", deadline=None)  # a busy machine is no fault
+settings.load_profile("busy")
 
 
 @dataclass(frozen=True)
