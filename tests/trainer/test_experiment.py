@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -230,6 +231,9 @@ def test_the_labs_report_opens_with_elapsed_time_and_shows_all_twelve(built: Bui
     assert "<b>Elapsed time alone</b>" in text
     assert f"{elapsed['value']:.3f} [{elapsed['low']:.3f}, {elapsed['high']:.3f}]" in text
     assert "channels\nthat creep or warm up" in text
+    assert "What an operator would live with" in text
+    assert recipe["unfamiliar"].keys() == {"realistic", "oracle"}
+    assert all(0 <= one["flagged"]["value"] <= 1 for one in recipe["unfamiliar"].values())
     assert "scan-and-dial" in text
     assert len(recipe["pairs"]) == 66
     assert len(recipe["gaps"]) == 6
@@ -238,7 +242,11 @@ def test_the_labs_report_opens_with_elapsed_time_and_shows_all_twelve(built: Bui
         assert model["steady_macro_f1"] is not None
         assert "scan-and-dial" not in model["per_profile"]
         assert model["sources"].keys() >= {"proc", "qmp", "netflow"}
-        assert model["alarms"]["onsets"] == 2
+        assert model["alarms"]["onsets"] == model["alarms_in_a_row"]["onsets"] == 2
+        seen = f"{2 - model['alarms']['missed']} of 2"
+        assert re.search(rf"<td>{model['title']}</td>(?:(?!</tr>).)*{seen}", text, re.DOTALL)
+        found = [one["found"] for one in model["curve"]]
+        assert found == sorted(found, reverse=True)  # a higher threshold finds no more
         assert all(worth["refitted"] is not None for worth in model["sources"].values()) == (
             model["architecture"] == "gbt"
         )
