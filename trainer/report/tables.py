@@ -17,18 +17,17 @@ from trainer.workers.progress import table_console
 def leaderboard(index: Index) -> None:
     """Print the bundles of a build, best first."""
     table = Table(title=f"macro F1 on held-out {', '.join(index.held_out)} (95 % interval, clustered by episode)")
-    for heading in ("bundle", "form", "macro F1", "95 %", "false/day", "found", "delay", "kB", "window, p50"):
+    for heading in ("bundle", "form", "macro F1", "false/day", "found", "delay", "kB", "p50, ms"):
         table.add_column(heading, justify="left" if heading in ("bundle", "form") else "right", no_wrap=True)
     for entry in index.bundles:
         f1 = entry.macro_f1
         table.add_row(
             entry.bundle.rpartition("/")[2].removesuffix(".bundle"),
             entry.form,
-            f"{f1.value:.3f}",
-            "-" if f1.low is None or f1.high is None else f"{f1.low:.2f}-{f1.high:.2f}",
+            f"{f1.value:.3f}" + ("" if f1.low is None or f1.high is None else f" [{f1.low:.2f}, {f1.high:.2f}]"),
             *alarm_cells(entry.alarms),
             f"{entry.size / 1000:.0f}",
-            f"{entry.runtimes[0].p50_ms:.3f} ms",
+            f"{entry.runtimes[0].p50_ms:.3f}",
         )
     console = table_console()
     console.print(table)
