@@ -68,6 +68,10 @@ def test_build_leaves_twelve_signed_bundles_ranked_by_score_and_the_report(built
     assert np.isclose(best["paired"]["difference"]["value"], values[0] - values[1])
     assert (built.out / "report.html").stat().st_size > 100_000
     assert len(json.loads((built.out / "report.json").read_text())["recipes"][0]["models"]) == 12
+    assert re.search(
+        r"alarms are set for 1 false a clean day; the 0\.\d\d clean hours of the validation side can support a budget",
+        built.output,
+    )
 
 
 OPTIONS = ("--threat-models", "realistic", "--architectures", "gbt,mlp")

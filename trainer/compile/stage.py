@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
+from contracts.bundle.filter import Filter
 from trainer.compile.compilation import Compilations, save_compilations
 from trainer.compile.forests import compilers_each
 from trainer.compile.prove import Outcome, Proven
@@ -32,7 +34,25 @@ def prove_all(
     for one in found.models:
         for line in (*([f"is refused: {one.refused}"] if one.refused else []), *one.notes):
             say(f"{one.title} {line}")
-    return [proven for job in jobs if (proven := outcomes[job.name].proven) is not None], found
+    proven = [one for job in jobs if (one := outcomes[job.name].proven) is not None]
+    for line in _budgets([one.filter for one in proven if one.filter is not None]):
+        say(line)
+    return proven, found
+
+
+def _budgets(filters: list[Filter]) -> Iterator[str]:
+    """What the alarms were set for, and whether the validation side is large enough to say so."""
+    if not filters:
+        return
+    budget, hours = filters[0].budget_per_day, filters[0].clean_hours
+    supported = [one.supported_per_day for one in filters if one.supported_per_day is not None]
+    if not supported:
+        yield f"alarms are set for {budget:g} false a clean day; the validation side has no clean hour to ask"
+    elif min(supported) > budget:
+        yield (
+            f"alarms are set for {budget:g} false a clean day; the {hours:.2f} clean hours of the validation side can "
+            f"support a budget of {min(supported):.0f} at best"
+        )
 
 
 def _in_words(outcome: Outcome) -> str:
