@@ -34,7 +34,7 @@ def prove_all(
     for one in found.models:
         for line in (*([f"is refused: {one.refused}"] if one.refused else []), *one.notes):
             say(f"{one.title} {line}")
-    proven = [one for job in jobs if (one := outcomes[job.name].proven) is not None]
+    proven = [shipped for job in jobs if (shipped := outcomes[job.name].proven) is not None]
     for line in _budgets([one.filter for one in proven if one.filter is not None]):
         say(line)
     return proven, found
