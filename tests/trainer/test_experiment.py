@@ -239,7 +239,7 @@ def test_the_labs_report_opens_with_elapsed_time_and_shows_all_twelve(built: Bui
     assert len(recipe["gaps"]) == 6
     assert {one["channel"] for one in recipe["leaks"]["creeping"]} >= {"proc.rss", "guest.slab", "qmp.read_ops"}
     for model in recipe["models"]:
-        assert model["steady_macro_f1"] is not None
+        assert (model["steady_macro_f1"] is not None) == (model["architecture"] == "gbt")  # of quick fits
         assert "scan-and-dial" not in model["per_profile"]
         assert model["sources"].keys() >= {"proc", "qmp", "netflow"}
         assert model["alarms"]["onsets"] == model["alarms_in_a_row"]["onsets"] == 2

@@ -29,6 +29,8 @@ from trainer.architectures.training.guard import first_layer_out_of_numbers
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.lazy import LazyWindows
 from trainer.dataset.side import side_of
+from trainer.fits.job import STEADY
+from trainer.fits.record import plan_jobs
 
 IDS = tuple(channel.id for channel in CHANNELS)
 ROOT = Path(__file__).parents[2]
@@ -269,3 +271,16 @@ def test_labels_that_are_no_class_are_refused(motion: Dataset) -> None:
     fewer = Dataset(motion.path, motion.schema, motion.classes[:2], motion.digest, motion.shards)
     with pytest.raises(DatasetError, match=r"label 2; expected 0 to 1: walking, sitting; leave those windows out"):
         side_of(fewer, "tensor", IDS, ["walk-0"])
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_models_are_fitted_again_without_what_creeps_and_quick_ones_only_where_that_is_quick(
+    dataset: Dataset, quick: bool
+) -> None:
+    jobs = plan_jobs(
+        dataset, ("held_out_host",), ("gbt", "cnn"), ("realistic",), (0,), quick=quick,
+        suspects={"held_out_host": frozenset({"proc.rss"})}, settings={},
+    )  # fmt: skip
+    steady = {job.architecture: job.channels for job in jobs if job.variant == STEADY}
+    assert steady.keys() == ({"gbt"} if quick else {"gbt", "cnn"})
+    assert all("proc.rss" not in channels and len(channels) == 35 for channels in steady.values())

@@ -69,8 +69,8 @@ def plan_jobs(
 ) -> tuple[Job, ...]:
     """All fits of an experiment. suspects: per recipe, channels that creep or warm up; settings: per `study` of a job.
 
-    Every model with all channels, for every seed; for the first seed also without the suspects, and gbt without each
-    source.
+    Every model with all channels, for every seed; for the first seed also without the suspects (of quick fits gbt
+    alone), and gbt without each source.
     """
 
     def jobs() -> Iterator[Job]:
@@ -90,7 +90,7 @@ def plan_jobs(
                     whole = msgspec.structs.replace(whole, settings=dict(settings.get(whole.study, {})))
                     yield from (msgspec.structs.replace(whole, seed=seed) for seed in seeds)
                     steady = tuple(channel for channel in view if channel not in suspects[recipe])
-                    if steady and steady != view:
+                    if steady and steady != view and (architecture == "gbt" or not quick):
                         yield msgspec.structs.replace(whole, variant=STEADY, channels=steady)
                     sources = dict.fromkeys(channel.partition(".")[0] for channel in view)
                     for source in sources if architecture == "gbt" and len(sources) > 1 else ():

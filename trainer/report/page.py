@@ -79,6 +79,7 @@ def _view(evaluation: Evaluation, recipe: RecipeRecord) -> dict[str, Any]:
     return {
         "r": recipe,
         "best": models[0],
+        "steady": next((model for model in models if model.steady_macro_f1 is not None), None),
         "holding": [pair for pair in recipe.pairs if pair.p_holm is not None and pair.p_holm < 0.05],
         "leaderboard": charts.leaderboard(models, leaks.elapsed_time_alone, chance),
         "creeping": charts.creeping(leaks.creeping, leaks.elapsed_time_alone, models[0], chance),

@@ -60,14 +60,15 @@ def _answers(evaluation: Evaluation, recipe: RecipeRecord) -> Iterator[Answer]:
     )
     elapsed = leaks.elapsed_time_alone
     explained = bool(leaks.warnings)
+    steady = next((model for model in recipe.models if model.steady_macro_f1 is not None), None)
     yield Answer(
         "P4 Spurious correlations",
         not explained,
         f"Elapsed time alone reaches {elapsed.value:.3f}, the best model {best.macro_f1.value:.3f}."
         + (
-            f" Without the {len(leaks.creeping)} channels that creep or warm up the best model's architecture reaches "
-            f"{best.steady_macro_f1.value:.3f}."
-            if best.steady_macro_f1
+            f" Without the {len(leaks.creeping)} channels that creep or warm up {steady.title} reaches "
+            f"{steady.steady_macro_f1.value:.3f}."
+            if steady is not None and steady.steady_macro_f1 is not None
             else ""
         )
         + (" The score may come from the order of the phases: see the leak check." if explained else ""),
