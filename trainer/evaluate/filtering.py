@@ -67,24 +67,26 @@ def fitted_filter(
     )
     undecided = np.full(len(validation.y), -1)
     odds = listen(validation, believed, undecided, spec, classes, schema, blind).odds
-    clean = validation.y == classes.index(CLEAN)
-    clean_hours = hours(int(clean.sum()), stride_ns)
-    tried = np.unique(np.round(np.append(odds[clean & (odds > lowest)] + 1e-3, lowest), 3))
-    raised = raised_at(validation, odds, tried, CLEAR_BELOW)
+    return _asked(spec, validation, odds, validation.y == classes.index(CLEAN), infected)
+
+
+def _asked(spec: Filter, validation: Samples, odds: Floats, clean: Bools, infected: Bools) -> Filter:
+    """With the lowest threshold that the validation side has nothing against, from the budget's on; of those that
+    cost it few infections, the highest where each raises too many false alarms. odds, clean: (N,); infected: (K,)."""
+    tried = np.unique(np.round(np.append(odds[clean & (odds > spec.raise_at)] + 1e-3, spec.raise_at), 3))
+    raised = raised_at(validation, odds, tried, spec.clear_below)
     false = np.array([false_alarms(validation, one, clean) for one in raised])
     found = np.array([infections_found(validation, one, infected) for one in raised])
-    allowed = (false <= budget_per_day * clean_hours / 24) & (found >= KEEP_FOUND * found[0])
-    at = int(np.argmax(allowed)) if allowed.any() else int(np.flatnonzero(found >= KEEP_FOUND * found[0])[-1])
-    return _chosen(spec, float(tried[at]), int(false[at]), clean_hours)
-
-
-def _chosen(spec: Filter, raise_at: float, false: int, clean_hours: float) -> Filter:
+    clean_hours = hours(int(clean.sum()), spec.stride_ns)
+    kept = found >= KEEP_FOUND * found[0]
+    quiet = kept & (false <= spec.budget_per_day * clean_hours / 24)
+    at = int(np.argmax(quiet)) if quiet.any() else int(np.flatnonzero(kept)[-1])
     return msgspec.structs.replace(
         spec,
-        raise_at=raise_at,
-        false_alarms=false,
+        raise_at=float(tried[at]),
+        false_alarms=int(false[at]),
         clean_hours=round(clean_hours, 4),
-        supported_per_day=None if not clean_hours else round(at_most(false, clean_hours) * 24, 2),
+        supported_per_day=round(at_most(int(false[at]), clean_hours) * 24, 2) if clean_hours else None,
     )
 
 

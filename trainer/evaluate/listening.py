@@ -21,7 +21,8 @@ Floats = NDArray[np.float64]
 @dataclass(frozen=True)
 class Listened:
     """raised: (N,) bool, whether the alarm stood after each window; phase: (N,) int64, the filter's, -1 without one;
-    odds: (N,) float64, its log odds of an infection in nats, NaN without one."""
+    odds: (N,) float64, its log odds of an infection in nats, NaN without one and where nothing was
+    seen."""
 
     raised: Bools
     phase: NDArray[np.int64]
@@ -63,7 +64,7 @@ def listen(
             chosen = None if sure[i] < 0 else int(sure[i])
             heard = alarm.see(Seen(int(ends[i]), None if unseen[i] else believed[i], chosen))
             raised[i], phase[i] = heard.raised, -1 if heard.phase is None else heard.phase
-            if isinstance(alarm, Forward):
+            if isinstance(alarm, Forward) and not unseen[i]:
                 odds[i] = alarm.odds
     return Listened(raised, phase, odds)
 
@@ -74,7 +75,8 @@ def raised_at(ids: Samples, odds: Floats, raise_at: Floats, clear_below: float) 
     for rows in episodes_in_order(ids):
         now = np.zeros(len(raise_at), np.bool_)
         for i in rows:
-            now = (odds[i] >= raise_at) | (now & (odds[i] >= clear_below))
+            if not np.isnan(odds[i]):  # without evidence it stays as it is
+                now = (odds[i] >= raise_at) | (now & (odds[i] >= clear_below))
             found[:, i] = now
     return found
 
