@@ -78,6 +78,7 @@ def test_every_trainer_command_works_on_a_terminal_that_is_not_utf8(place: bytes
         (2, ["fit", place + b"/none", "--out", place + b"/out"]),
         (2, ["build", place + b"/none", "--out", place + b"/out", "--unsigned"]),
         (2, ["diff", place + b"/none", place + b"/none"]),
+        (2, ["judge", place + b"/none", store]),
     ]
     assert {str(words[0]) for _, words in steps} == every_command("trainer")
     for wanted, words in steps:
