@@ -9,6 +9,7 @@ being called dormant.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import final
 
 import numpy as np
@@ -29,19 +30,19 @@ class Forward:
     """The state of one watch. infected: (K,) bool, which phases are an infection."""
 
     def __init__(self, spec: Filter, infected: NDArray[np.bool_], *, after: Alarm | None = None) -> None:
-        self._spec = spec
-        self._ill, self._well = infected.astype(np.float64), (~infected).astype(np.float64)
-        self._step = np.array(spec.transitions, np.float64)
-        self._belief = np.array(spec.start, np.float64)
+        self._spec, self._ill = spec, [i for i, one in enumerate(infected) if one]
+        self._well = [i for i, one in enumerate(infected) if not one]
+        self._into = _columns(spec.transitions)
+        self._belief = list(spec.start)
         self._end: int | None = None
         self.raised = after is not None and after.raised
-        if isinstance(after, Forward) and after._belief.shape == self._belief.shape:
+        if isinstance(after, Forward) and len(after._belief) == len(self._belief):
             self._belief, self._end = after._belief, after._end
 
     @property
     def odds(self) -> float:
         """Log odds of an infection, nats."""
-        ill, well = float(self._belief @ self._ill), float(self._belief @ self._well)
+        ill, well = (sum([self._belief[i] for i in some]) for some in (self._ill, self._well))
         return math.log(max(ill, _LEAST)) - math.log(max(well, _LEAST))
 
     def see(self, window: Seen) -> Heard:
@@ -50,17 +51,27 @@ class Forward:
             self._carry_over(window.end_ns - self._end)
         self._end = window.end_ns
         if window.probabilities is not None:
-            weighed = self._belief * np.maximum(window.probabilities, FLOOR)
-            self._belief = weighed / weighed.sum()
+            said = window.probabilities.tolist()
+            weighed = [b * (p if p > FLOOR else FLOOR) for b, p in zip(self._belief, said, strict=True)]
+            whole = sum(weighed)
+            self._belief = [one / whole for one in weighed]
             odds = self.odds
             if odds >= self._spec.raise_at:
                 self.raised = True
             elif odds < self._spec.clear_below:
                 self.raised = False
-        return Heard(self.raised, int(self._belief.argmax()), min(1.0, float(self._belief @ self._ill)))
+        belief = self._belief
+        return Heard(self.raised, belief.index(max(belief)), min(1.0, sum([belief[i] for i in self._ill])))
 
     def _carry_over(self, passed_ns: int) -> None:
         """As many strides as have passed; a clock that was set back is taken for one."""
-        strides = min(FORGOTTEN, max(1, round(passed_ns / self._spec.stride_ns)))
-        step = self._step if strides == 1 else np.linalg.matrix_power(self._step, strides)
-        self._belief = self._belief @ step
+        strides, into = min(FORGOTTEN, max(1, round(passed_ns / self._spec.stride_ns))), self._into
+        if strides > 1:
+            into = _columns(np.linalg.matrix_power(np.array(self._spec.transitions), strides).tolist())
+        belief = self._belief
+        self._belief = [sum([b * s for b, s in zip(belief, column, strict=True)]) for column in into]
+
+
+def _columns(step: Sequence[Sequence[float]]) -> list[tuple[float, ...]]:
+    """By the phase that is gone to. Lists of five numbers are faster than arrays of five."""
+    return list(zip(*step, strict=True))
