@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contracts.bundle.filter import Filter
 from contracts.features.schema import SECOND
@@ -55,7 +56,7 @@ def bench_alarm() -> None:
     print(f"unfamiliar: {(time.perf_counter() - began) / len(levels) * 1e6:.3g} us a window", flush=True)
 
 
-def _said(rng: np.random.Generator, k: int) -> np.ndarray:  # type: ignore[type-arg]
+def _said(rng: np.random.Generator, k: int) -> NDArray[np.float32]:
     return rng.dirichlet(np.ones(k), WINDOWS).astype(np.float32)
 
 

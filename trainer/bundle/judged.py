@@ -192,7 +192,7 @@ def in_words(found: Judged) -> Iterator[tuple[str, str]]:
     yield "undecided", f"{found.undecided:.1%} of the windows"
     if found.unfamiliar is not None:
         yield "unfamiliar", f"{found.unfamiliar.value:.1%} of the windows, where 1 % would be expected"
-    width = max(map(len, found.labels))
+    width = max(map(len, found.labels), default=0)
     yield "confusion", f"{'':{width}} " + " ".join(f"{name[:9]:>9}" for name in found.labels)
     for name, row in zip(found.labels, found.confusion, strict=True):
         yield "", f"{name:{width}} " + " ".join(f"{count:>9}" for count in row)
