@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -18,14 +16,10 @@ from contracts.errors import BundleError
 from contracts.features.channels import view_of
 from contracts.features.schema import FeatureSchema
 from contracts.telemetry.episode import Episode
-from edge.deliver.outbox import opened
 from edge.familiar import nearest, p_values, standardised
-from edge.feeds.replay import replay
-from edge.model.models import Fixed
 from edge.model.opened import activate
-from edge.watch.agent import Agent
-from edge.watch.health import Health
 from tests.bundles import make_bundle
+from tests.edge.replayed import windows_of
 
 
 @settings(max_examples=50, deadline=None)
@@ -77,26 +71,19 @@ def seen(schema: FeatureSchema, away: float, distances: int = 200) -> dict[str, 
     }
 
 
-def windows_of(
-    folder: Path, schema: FeatureSchema, episode: Episode, key: Path, more: dict[str, bytes]
-) -> list[dict[str, Any]]:
-    folder.mkdir()
-    active = activate(make_bundle(folder, schema, key, more=more), schema, load_trusted_keys(key.parent))
-    with opened(folder / "box.db") as box:
-        replay(Agent(Fixed(active), schema, node="n", outbox=box, health=Health()), episode, schema, None)
-        messages = box.pending(10_000)
-    return [json.loads(m.payload)["data"] for m in messages if m.topic.endswith("/window")]
-
-
 def test_an_unfamiliar_window_is_flagged_and_says_what_it_is_least_unlike(
     tmp_path: Path, schema: FeatureSchema, signing_key: Path, episode: Episode
 ) -> None:
-    found = windows_of(tmp_path / "far", schema, episode, signing_key, seen(schema, -4.0))
+    def made(name: str, more: dict[str, bytes]) -> Path:
+        (tmp_path / name).mkdir()
+        return make_bundle(tmp_path / name, schema, signing_key, more=more)
+
+    found = windows_of(made("far", seen(schema, -4.0)), schema, episode, signing_key, tmp_path / "far.db")
     assert all("unfamiliar" in window["flags"] for window in found)
     assert found[0]["nearest"] == {"profile": "everyday", "tested": False, "p": pytest.approx(1 / 201, abs=1e-6)}
-    few = windows_of(tmp_path / "few", schema, episode, signing_key, seen(schema, -4.0, distances=50))
+    few = windows_of(made("few", seen(schema, -4.0, distances=50)), schema, episode, signing_key, tmp_path / "few.db")
     assert {window["nearest"] for window in few} == {None}  # fifty windows cannot say one in a hundred
-    old = windows_of(tmp_path / "old", schema, episode, signing_key, {})
+    old = windows_of(made("old", {}), schema, episode, signing_key, tmp_path / "old.db")
     assert {window["nearest"] for window in old} == {None}
 
 

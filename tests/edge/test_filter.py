@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,9 @@ from contracts.telemetry.episode import Episode
 from contracts.vocabulary import INFECTED, PHASES
 from edge.alarm import Forward, Heard, InARow, Seen, alarm_of
 from edge.alarm.forward import FORGOTTEN
-from edge.deliver.outbox import opened
-from edge.feeds.replay import replay
-from edge.model.models import Fixed
 from edge.model.opened import activate
-from edge.watch.agent import Agent
-from edge.watch.health import Health
 from tests.bundles import make_bundle
+from tests.edge.replayed import windows_of
 
 STRIDE = 5 * SECOND
 CLEAN, RUNNING, DORMANT = (PHASES.index(name) for name in ("clean", "infected_running", "dormant"))
@@ -172,14 +167,6 @@ def test_a_bundle_whose_filter_is_none_is_refused(
     bundle = make_bundle(tmp_path, schema, signing_key, spec=spec)
     with pytest.raises(BundleError, match="a filter that is none; expected probabilities that sum to 1"):
         activate(bundle, schema, load_trusted_keys(signing_key.parent))
-
-
-def windows_of(bundle: Path, schema: FeatureSchema, episode: Episode, key: Path, outbox: Path) -> list[dict[str, Any]]:
-    active = activate(bundle, schema, load_trusted_keys(key.parent))
-    with opened(outbox) as box:
-        replay(Agent(Fixed(active), schema, node="n", outbox=box, health=Health()), episode, schema, None)
-        messages = box.pending(10_000)
-    return [json.loads(m.payload)["data"] for m in messages if m.topic.endswith("/window")]
 
 
 def test_windows_carry_the_filtered_phase_beside_the_raw_one_and_replay_the_same(

@@ -27,7 +27,7 @@ from trainer.evaluate.alarms import alarms
 from trainer.evaluate.breakdown import by_group, per_class
 from trainer.evaluate.familiarity import flag_rate, levels_of
 from trainer.evaluate.figures import Alarms, Group
-from trainer.evaluate.listening import listen
+from trainer.evaluate.listening import listen, sure_of
 from trainer.evaluate.observed import blind_windows
 from trainer.evaluate.resampled import Resampled
 from trainer.extraction.extract import Extraction, extract_store
@@ -121,7 +121,7 @@ def _judged(active: Active, dataset: Dataset, learned: list[str]) -> Judged:
     said = np.concatenate([active.runtime.predict_many(x) for x in side.parts()])
     believed = scores.calibrated(said, manifest.temperature)
     decided, blind = scores.choices(believed), blind_windows(side, manifest.channels)
-    sure = np.where((believed.max(axis=1) >= manifest.abstain_below) & ~blind, decided, -1)
+    sure = sure_of(believed, manifest.abstain_below, blind)
     heard = listen(side.ids, believed, sure, manifest.filter, dataset.classes, dataset.schema, blind)
     resampled, k = Resampled(side.ids.episode_id, _SEED), len(dataset.classes)
     confusions = resampled.confusions(side.y, decided, k)

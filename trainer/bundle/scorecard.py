@@ -14,7 +14,7 @@ from trainer.dataset.samples import Samples
 from trainer.evaluate.alarms import alarm_score, alarms
 from trainer.evaluate.calibration import calibration_error
 from trainer.evaluate.filtering import speaks_of_infection
-from trainer.evaluate.listening import listen
+from trainer.evaluate.listening import listen, sure_of
 from trainer.evaluate.resampled import Resampled
 from trainer.split import Split
 
@@ -69,7 +69,7 @@ def _alarms(
     """As the agent would raise them: it believes an artifact less than it says, and decides nothing when unsure or
     blind."""
     believed = scores.calibrated(one.runs[0].probabilities, one.temperature)
-    sure = np.where((believed.max(axis=1) >= one.abstain_below) & ~one.blind, scores.choices(believed), -1)
+    sure = sure_of(believed, one.abstain_below, one.blind)
     heard = listen(test, believed, sure, one.filter, classes, schema, one.blind)
     return alarm_score(alarms(test, heard.raised, classes, schema, resampled))
 

@@ -24,7 +24,7 @@ from trainer.evaluate.familiarity import unfamiliarity
 from trainer.evaluate.figures import Evaluation, ModelRecord, RecipeRecord, Worth
 from trainer.evaluate.filtering import fitted_filter, speaks_of_infection
 from trainer.evaluate.kept import save_evaluation
-from trainer.evaluate.listening import listen
+from trainer.evaluate.listening import listen, sure_of
 from trainer.evaluate.paired import Duels
 from trainer.evaluate.predictions import save_predictions
 from trainer.evaluate.resampled import Resampled
@@ -149,7 +149,7 @@ def _model(fits: Fits, job: Job, ground: _Ground, answers: Mapping[str, Answers]
     temperature = fitted_temperature(mine.validation, ground.validation.y)
     threshold = chosen_threshold(scores.calibrated(mine.validation, temperature))
     believed = scores.calibrated(p, temperature)
-    sure = np.where((believed.max(axis=1) >= threshold) & ~mine.blind[1], decided, -1)
+    sure = sure_of(believed, threshold, mine.blind[1])
     variants = {j.variant: answers[j.name] for j in fits.jobs if j.recipe == job.recipe and j.title == job.title}
     steady = variants.get(STEADY)
     held = scores.macro_f1_of(ground.validation.y, scores.choices(mine.validation), ground.k)

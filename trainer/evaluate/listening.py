@@ -43,6 +43,11 @@ def stride_of(ids: Samples, schema: FeatureSchema) -> int:
     return int(np.median(found)) if len(found) else schema.stride_ns
 
 
+def sure_of(believed: NDArray[np.float32], abstain_below: float, blind: Bools) -> NDArray[np.int64]:
+    """What the agent decides of each window: (N,), -1 where it abstains or sees nothing. believed: (N, K)."""
+    return np.where((believed.max(axis=1) >= abstain_below) & ~blind, choices(believed), -1)
+
+
 def listen(
     ids: Samples,
     believed: NDArray[np.float32],
