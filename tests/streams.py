@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,21 @@ for words in list(commands(module.command_line(), [])):
 """
 """Asks every command of a program for its help, as its own parsers name them."""
 
+STEPS = """
+import importlib, sys
+main = importlib.import_module(sys.argv[1]).main
+words = []
+for word in sys.argv[2:]:
+    if word != "/end/":
+        words.append(word)
+        continue
+    status = main(words)
+    for stream in (sys.stdout, sys.stderr):
+        print(f"/ended {status}/", file=stream, flush=True)
+    words = []
+"""
+"""Commands of one program, one after the other in one process: what is imported is imported once."""
+
 
 def environment(**changed: str) -> dict[str, str]:
     """This process's, in UTF-8 but for what is changed."""
@@ -52,6 +68,16 @@ def ended(words: Words, *, encoding: str = "utf-8", env: Mapping[str, str] | Non
     done = subprocess.run(words, check=False, capture_output=True, env=whole)
     as_read = "ascii" if encoding == "C" else encoding
     return done.returncode, done.stdout.decode(as_read), done.stderr.decode(as_read)
+
+
+def ended_in_turn(program: str, steps: Sequence[Words], encoding: str) -> list[tuple[int, str, str]]:
+    """As `ended` has it of each of several commands, which one process runs."""
+    words = [word for step in steps for word in (*step, "/end/")]
+    status, *said = ended([sys.executable, "-c", STEPS, f"{program}.cli", *words], encoding=encoding)
+    parts = [re.split(r"^/ended (\d+)/\n", stream, flags=re.MULTILINE) for stream in said]
+    assert (status, *map(len, parts)) == (0, *[2 * len(steps) + 1] * 2), said
+    out, err = parts
+    return [(int(out[i + 1]), out[i], err[i]) for i in range(0, 2 * len(steps), 2)]
 
 
 def without_reader(words: Words, stream: str) -> tuple[int, str]:

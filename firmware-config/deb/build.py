@@ -23,7 +23,7 @@ from pathlib import Path
 
 import texts
 import wheels
-from staging import Staging, prune
+from staging import COMPRESSIONS, Staging, prune
 from targets import MACHINES, PYTHONS, Target
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trust", type=Path, metavar="FILE.pub", help="the key of who signed it")
     parser.add_argument("--revision", type=int, default=1, metavar="N", help="of a package with a bundle (default: 1)")
     parser.add_argument("--version", default=version(), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--compress", choices=COMPRESSIONS, default="xz", help="none: quickly made, and large (default: xz)"
+    )
     options = parser.parse_args(arguments)
     if (options.bundle is None) != (options.trust is None):
         parser.error("--bundle and --trust go together")
@@ -151,6 +154,7 @@ def edge(target: Target, program: Path, work: Path, options: argparse.Namespace)
             " so over MQTT. It runs bundles that `trainer build` made and signed.",
         },
         options.out,
+        options.compress,
     )
 
 
@@ -190,6 +194,7 @@ def dashboard(target: Target, work: Path, options: argparse.Namespace) -> Path:
             " every guest's phase, timelines, alarms, scorecards, costs.",
         },
         options.out,
+        options.compress,
     )
 
 

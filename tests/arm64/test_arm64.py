@@ -200,9 +200,12 @@ def test_a_replay_there_says_what_a_replay_here_says(
     here, there = heard(sys.executable, "here"), heard(python_of(USERLANDS, suite), "there")
     manifest = read_bundle(built.bundle(title), schema=schema, trust=built.trust).manifest
     assert len(here) == len(there) > 20
+    alike = True  # up to now: a filter remembers
     for one, other in zip(here, there, strict=True):
         p, q = (np.array(list(some.pop("probabilities").values())) for some in (one, other))
-        decisions = [(some.pop("decided"), some.pop("alarm")) for some in (one, other)]
+        alike = alike and np.array_equal(p, q)
+        decisions = [(some.pop("decided"), some.pop("alarm"), some.pop("phase")) for some in (one, other)]
+        infected = [some.pop("infected") for some in (one, other)]
         runtimes = one["bundle"].pop("runtime"), other["bundle"].pop("runtime")
         assert runtimes[1].startswith("treelite-native" if title.startswith("gbt") else INTERPRETER[suite.python])
         assert one == other  # all that no model has a part in
@@ -211,6 +214,8 @@ def test_a_replay_there_says_what_a_replay_here_says(
             assert decisions[1][0] == (PHASES[int(q.argmax())] if q.max() > manifest.abstain_below else None)
         if np.array_equal(p, q):
             assert decisions[0][0] == decisions[1][0]
+        if alike:
+            assert infected[0] == pytest.approx(infected[1], abs=1e-4)
 
 
 def test_a_library_for_a_workstation_is_refused_there(

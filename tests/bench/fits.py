@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from contracts.features.channels import view_of
-from trainer.architectures import FitSettings
+from trainer.architectures.architecture import FitSettings
 from trainer.architectures.gbt import PATIENCE, ROUNDS, Gbt
 from trainer.architectures.inputs import Normal
 from trainer.architectures.net import Net

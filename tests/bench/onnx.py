@@ -34,7 +34,7 @@ def main() -> None:
 def _measured(build: Path, name: str) -> str:
     import onnxruntime
 
-    from trainer.architectures import architecture_named
+    from trainer.architectures.named import architecture_named
 
     model: Any = architecture_named(name).load(build / "checkpoints" / "held_out_host" / f"{name}-realistic" / "full-0")
     shape = model.net.input_shape[1:]

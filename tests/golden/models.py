@@ -62,8 +62,9 @@ def main() -> None:
     from contracts.features.schema import feature_schema
     from edge.runtimes import GtilRuntime, TfliteRuntime
     from tests.recordings import some
-    from trainer.architectures import FitSettings, Model, architecture_named
+    from trainer.architectures.architecture import FitSettings, Model
     from trainer.architectures.gbt import GbtModel
+    from trainer.architectures.named import architecture_named
     from trainer.architectures.net import NetModel
     from trainer.compile.nets import to_tflite
     from trainer.dataset.side import side_of

@@ -16,7 +16,17 @@ from contracts.features.schema import FeatureSchema
 from edge.deliver.outbox import opened
 from tests.bundles import make_bundle
 from tests.recordings import ONE, copy_of, edit_row
-from tests.streams import ENCODINGS, HELPS, Words, command, ended, environment, in_shell, without_reader
+from tests.streams import (
+    ENCODINGS,
+    HELPS,
+    Words,
+    command,
+    ended,
+    ended_in_turn,
+    environment,
+    in_shell,
+    without_reader,
+)
 
 NOWHERE = "mqtt://127.0.0.1:1"
 PROGRAMS = ("edge.cli", "trainer.cli", "trainer.demo.__main__", "contracts.events.documents", "trainer.sweep.reasons")
@@ -81,8 +91,8 @@ def test_every_trainer_command_works_on_a_terminal_that_is_not_utf8(place: bytes
         (2, ["judge", place + b"/none", store]),
     ]
     assert {str(words[0]) for _, words in steps} == every_command("trainer")
-    for wanted, words in steps:
-        status, out, err = ended(command("trainer", *words), encoding=encoding)
+    said = ended_in_turn("trainer", [words for _, words in steps], encoding)
+    for (wanted, words), (status, out, err) in zip(steps, said, strict=True):
         assert (status, "Traceback" in err) == (wanted, False), (words, err)
         assert names(out + err, encoding) or words[0] in ("explain", "split"), (words, out, err)
 
@@ -117,8 +127,8 @@ def test_every_edge_command_works_on_a_terminal_that_is_not_utf8(
     ]
     verbs = {" ".join(map(str, words[:2])) if words[0] == "lab" else str(words[0]) for _, words in steps}
     assert verbs | {"lab"} == every_command("edge")
-    for wanted, words in steps:
-        status, out, err = ended(command("edge", *words), encoding=encoding)
+    said = ended_in_turn("edge", [words for _, words in steps], encoding)
+    for (wanted, words), (status, out, err) in zip(steps, said, strict=True):
         assert (status, "Traceback" in err) == (wanted, False), (words, err)
         if wanted:
             assert names(err or out, encoding), err or out

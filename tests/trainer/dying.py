@@ -15,8 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.architectures import Model
-from trainer.architectures.architecture import Cost
+from trainer.architectures.architecture import Cost, Model
 from trainer.curves import Curves
 from trainer.fits.checkpoint import Stamp, save_checkpoint
 

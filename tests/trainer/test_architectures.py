@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from contracts.errors import ConfigError, DatasetError
 from contracts.vocabulary import ThreatModel
 from tests.trainer.sets import CHANCE, CHANNELS, CLASSES, LEARNED, motion_set
-from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, Model
-from trainer.architectures.architecture import Fitted
+from trainer.architectures.architecture import Architecture, FitSettings, Fitted, Model
 from trainer.architectures.gbt import Gbt
+from trainer.architectures.named import ARCHITECTURES
 from trainer.architectures.training.seeded import seeded
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.samples import Samples

@@ -22,8 +22,8 @@ from edge.runtimes import NativeRuntime
 from tests.compilers import counted, most_at_once
 from tests.conftest import Build, run_build
 from tests.pythons.found import HERE, interpreters_of
-from trainer.architectures import ARCHITECTURES, architecture_named
 from trainer.architectures.gbt import ROUNDS_QUICK, Gbt, GbtModel
+from trainer.architectures.named import ARCHITECTURES, architecture_named
 from trainer.compile.bars import AGREEMENT
 from trainer.dataset.open import open_dataset
 from trainer.dataset.samples import Samples

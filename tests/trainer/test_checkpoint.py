@@ -15,8 +15,8 @@ import pytest
 
 from contracts.errors import DatasetError, StorageError
 from tests.trainer.sets import CHANNELS, motion_set, sides
-from trainer.architectures import Architecture, FitSettings, architecture_named
-from trainer.architectures.architecture import Fitted
+from trainer.architectures.architecture import Architecture, FitSettings, Fitted
+from trainer.architectures.named import architecture_named
 from trainer.architectures.net import NetModel
 from trainer.dataset.dataset import Dataset
 from trainer.fits.checkpoint import Stamp, load_checkpoint, save_checkpoint

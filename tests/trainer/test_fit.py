@@ -18,9 +18,9 @@ from keras import mixed_precision
 
 from contracts.errors import DatasetError
 from tests.trainer.sets import CHANCE, CHANNELS, LEARNED, motion_set, sides
-from trainer.architectures import FitSettings, architecture_named
-from trainer.architectures.architecture import Fitted
+from trainer.architectures.architecture import FitSettings, Fitted
 from trainer.architectures.inputs import Normal
+from trainer.architectures.named import architecture_named
 from trainer.architectures.net import NetModel
 from trainer.architectures.training import loop as loops
 from trainer.architectures.training import state

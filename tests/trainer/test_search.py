@@ -11,7 +11,8 @@ import pytest
 from contracts.errors import ConfigError
 from tests.trainer.sets import motion_set, sides
 from tests.trainer.test_fit import weights_of
-from trainer.architectures import ARCHITECTURES, Architecture, FitSettings, architecture_named
+from trainer.architectures.architecture import Architecture, FitSettings
+from trainer.architectures.named import ARCHITECTURES, architecture_named
 from trainer.dataset.dataset import Dataset
 from trainer.fits.checkpoint import read_stamp
 from trainer.fits.fit_one import checkpoint_of

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.sets import motion_set, sides
-from trainer.architectures import ARCHITECTURES, Architecture, FitSettings
+from trainer.architectures.architecture import Architecture, FitSettings
+from trainer.architectures.named import ARCHITECTURES
 from trainer.dataset.dataset import Dataset
 from trainer.seeds import as_int32, derived
 

@@ -1,25 +1,12 @@
-"""The architectures, one file each. This tuple is the list; nothing registers itself."""
+"""Six ways to make models, behind one seam.
 
-from __future__ import annotations
-
-from contracts.errors import ConfigError
-from trainer.architectures.architecture import Architecture, FitSettings, Model
-from trainer.architectures.cnn import Cnn
-from trainer.architectures.gbt import Gbt
-from trainer.architectures.gru import Gru
-from trainer.architectures.lstm import Lstm
-from trainer.architectures.mlp import Mlp
-from trainer.architectures.transformer import Transformer
-
-ARCHITECTURES: tuple[Architecture, ...] = (Gbt(), Mlp(), Cnn(), Gru(), Lstm(), Transformer())
-
-__all__ = ["ARCHITECTURES", "Architecture", "FitSettings", "Model", "architecture_named"]
-
-
-def architecture_named(name: str) -> Architecture:
-    """Raises `ConfigError` for a name that is not there."""
-    for architecture in ARCHITECTURES:
-        if architecture.name == name:
-            return architecture
-    names = ", ".join(architecture.name for architecture in ARCHITECTURES)
-    raise ConfigError("--architectures", f"no architecture {name!r}", expected=f"some of {names}", remedy="name those")
+architecture.py   the seam: an architecture fits, a model predicts
+named.py          the list of them
+gbt.py            boosted trees, on summaries
+net.py            what the five nets share: one loop (training/), and being kept as arrays
+inputs.py         what every net does first, inside its graph
+mlp.py            on summaries
+cnn.py            on tensors, as the rest
+recurrent.py      what gru.py and lstm.py share
+transformer.py    one block of attention
+"""

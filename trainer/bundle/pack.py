@@ -13,7 +13,7 @@ from contracts.bundle.keys import SigningKey
 from contracts.bundle.scorecard import Scorecard
 from contracts.features.schema import FeatureSchema
 from contracts.files import sha256
-from trainer.architectures import architecture_named
+from trainer.architectures.named import architecture_named
 from trainer.bundle import held_out, learned, provenance, sbom
 from trainer.compile.prove import Proven
 from trainer.split import Split

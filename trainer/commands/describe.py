@@ -30,16 +30,13 @@ def add(commands: Commands) -> None:
 
 
 def _describe(options: argparse.Namespace) -> int:
-    from trainer.commands.fit_options import prepared
     from trainer.dataset.describe import describe
     from trainer.dataset.folder import MANIFEST, read_dataset_manifest
     from trainer.dataset.open import open_dataset
+    from trainer.evaluate.alone import judge
 
     dataset = open_dataset(options.dataset)
     description = describe(dataset)
-    prepared()
-    from trainer.evaluate.alone import judge
-
     judgement = judge(dataset)
     if options.json:
         print_json({**msgspec.to_builtins(description), "judgement": judgement})

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from contracts.bundle.archive import Artifact
-from trainer.architectures import Model
+from trainer.architectures.architecture import Model
 from trainer.architectures.gbt import GbtModel
 from trainer.compile.candidate import Candidate
 from trainer.compile.convert import Converted, convert

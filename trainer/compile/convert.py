@@ -126,7 +126,7 @@ def _net(task: Conversion, form: str, source: Path) -> Converted:
     from trainer.workers.tensorflow_ready import prepare
 
     prepare()
-    from trainer.architectures import architecture_named
+    from trainer.architectures.named import architecture_named
     from trainer.architectures.net import NetModel
     from trainer.compile.flatbuffer import facts_of
     from trainer.compile.nets import to_tflite

@@ -16,7 +16,8 @@ from contracts.bundle.filter import Filter
 from contracts.bundle.scorecard import Reference
 from contracts.errors import PhasewatchError
 from edge import scores
-from trainer.architectures import Model, architecture_named
+from trainer.architectures.architecture import Model
+from trainer.architectures.named import architecture_named
 from trainer.compile.bars import EXACT
 from trainer.compile.candidate import Candidate
 from trainer.compile.candidates import candidates_of, for_other_machines

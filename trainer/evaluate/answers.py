@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from contracts.errors import DivergedError
 from edge import scores
-from trainer.architectures import architecture_named
 from trainer.architectures.architecture import Cost, Model
+from trainer.architectures.named import architecture_named
 from trainer.curves import Curves
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import Side, side_of

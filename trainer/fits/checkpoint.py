@@ -13,8 +13,7 @@ from contracts.decode import decoded
 from contracts.errors import DatasetError, DigestError, StorageError
 from contracts.features.schema import FeatureSchema, require_schema
 from contracts.files import read_file, sha256, write_file
-from trainer.architectures import Architecture, Model
-from trainer.architectures.architecture import Settings
+from trainer.architectures.architecture import Architecture, Model, Settings
 from trainer.curves import Curves
 
 STAMP = "checkpoint.json"

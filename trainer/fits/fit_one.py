@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from contracts.errors import DatasetError, DigestError, MissingError, SchemaMismatchError
-from trainer.architectures import FitSettings, Model, architecture_named
-from trainer.architectures.architecture import Fitted
+from trainer.architectures.architecture import FitSettings, Fitted, Model
+from trainer.architectures.named import architecture_named
 from trainer.dataset.dataset import Dataset
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import side_of

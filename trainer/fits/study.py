@@ -17,7 +17,7 @@ import numpy as np
 from contracts.errors import ConfigError
 from contracts.files import sha256
 from edge import scores
-from trainer.architectures import architecture_named
+from trainer.architectures.named import architecture_named
 from trainer.dataset.open import open_dataset
 from trainer.dataset.side import side_of
 from trainer.fits.fit_one import fit, stamp_of
