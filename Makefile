@@ -57,7 +57,7 @@ $(READY): constraints.txt pyproject.toml
 		echo "make: found $(or $(FOUND),no Python); expected Python 3.11, 3.12 or 3.13 with venv (Debian: python3-venv); install it, or say make PYTHON=/path/to/python3" >&2; exit 2; }
 	$(PYTHON) -m venv $(if $(REMADE),--clear) $(VENV)
 	@echo "installing the pinned packages, about a gigabyte: two minutes on a good line"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -65,7 +65,8 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 	@$(BIN)/python -m trainer.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(AGAIN),--again) $(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
-test: $(READY) system ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+test: ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+	@$(MAKE) --no-print-directory --jobs=2 setup system
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 

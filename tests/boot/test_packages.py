@@ -21,6 +21,9 @@ from tests.brokers import program
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 ROOTS = {root.name: root for root in CLEAN}
 HERE = ROOTS["bookworm-amd64"]
+TAKES_MINUTES = "trixie-arm64"
+"""All of it emulated, its root's making too: a part of `make test-boot` alone, where a whole machine of that kind boots
+besides. What it runs is tried by tests/arm64 in every run."""
 
 
 @contextlib.contextmanager
@@ -44,7 +47,9 @@ def both(debs: Debs, root: Root) -> tuple[Path, Path]:
     )
 
 
-@pytest.mark.parametrize("name", ROOTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.machine if name == TAKES_MINUTES else ()) for name in ROOTS]
+)
 def test_packages_install_run_and_go_without_a_trace(name: str, debs: Debs, tmp_path: Path) -> None:
     """With the network away, and nothing but Debian's Python: everything that is needed is within."""
     root = ROOTS[name]

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def folder(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A demo folder whose models are built already, so that each demo only replays."""
+    """A demo folder whose models are built already, so that each demo only replays: tests/pythons sees one train."""
     import shutil
 
     folder = tmp_path_factory.mktemp("demo") / "out"
@@ -34,9 +34,9 @@ def folder(built: Build, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("broker", ["amqtt", pytest.param("mosquitto", marks=pytest.mark.system)])
 def test_demo_shows_the_six_kinds_and_ends_with_status_0(built: Build, folder: Path, broker: str) -> None:
     command = [sys.executable, "-m", "trainer.demo", "--store", str(built.store), "--out", str(folder)]
-    command += ["--speed", "max"]
+    command += ["--speed", "max", "--again"]
     if broker == "mosquitto":
-        command += ["--again", "--mosquitto", str(program("mosquitto"))]
+        command += ["--mosquitto", str(program("mosquitto"))]
     env = {**os.environ, "NO_COLOR": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,15 +99,16 @@ def test_predictions_are_kept_and_give_the_same_score(fitted: Path) -> None:
 
 
 def test_build_takes_a_dataset_and_packs_bundles_that_no_agent_mistakes_for_the_labs(
-    fitted: Path, motion: Dataset, signing_key: Path
+    fitted: Path, motion: Dataset, signing_key: Path, tmp_path: Path
 ) -> None:
-    options = ("--architectures", "gbt,mlp", "--quick", "--seed", "0,1", "--key", signing_key, "--allow-float")
-    done = trainer("build", motion.path, "--out", fitted, *options)
+    out = shutil.copytree(fitted, tmp_path / "out")
+    options = ("--architectures", "gbt,mlp", "--threat-models", "oracle", "--quick", "--seed", "0,1", "--allow-float")
+    done = trainer("build", motion.path, "--out", out, *options, "--key", signing_key)
     assert done.returncode == 0, done.stderr
     assert "kept from an earlier run" in done.stderr
-    assert {path.name[:3] for path in (fitted / "bundles").iterdir()} == {"gbt", "mlp"}
+    assert {path.name[:3] for path in (out / "bundles").iterdir()} == {"gbt", "mlp"}
     trust = load_trusted_keys(signing_key.parent)
-    (path,) = (fitted / "bundles").glob("mlp-oracle-*")
+    (path,) = (out / "bundles").glob("mlp-oracle-*")
     bundle = read_bundle(path, schema=motion.schema, trust=trust)
     assert bundle.manifest.phases == CLASSES
     windows, expected = (
@@ -120,8 +122,6 @@ def test_build_takes_a_dataset_and_packs_bundles_that_no_agent_mistakes_for_the_
 
 
 def test_a_dataset_that_changed_after_the_fit_is_refused(fitted: Path, motion: Dataset, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(fitted, tmp_path / "out")
     other = motion_set(tmp_path / "other", windows=240, seed=1)
     fits = json.loads((tmp_path / "out" / "fits.json").read_text())
@@ -140,8 +140,6 @@ def test_a_dataset_that_changed_after_the_fit_is_refused(fitted: Path, motion: D
 
 
 def test_a_missing_or_changed_model_is_refused_by_evaluate(fitted: Path, motion: Dataset, tmp_path: Path) -> None:
-    import shutil
-
     shutil.copytree(fitted, tmp_path / "out")
     fits = json.loads((tmp_path / "out" / "fits.json").read_text())
     (tmp_path / "out" / "fits.json").write_text(json.dumps({**fits, "dataset": str(motion.path)}))

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.sets import motion_set, sides
-from trainer.architectures.architecture import Architecture, FitSettings
-from trainer.architectures.named import ARCHITECTURES
-from trainer.dataset.dataset import Dataset
 from trainer.seeds import as_int32, derived
 
 LARGEST = 2**32 - 1
@@ -25,17 +20,3 @@ def test_derived_seeds_fit_in_32_bits_and_follow_from_their_seed_alone(seed: int
 @given(st.integers(0, LARGEST))
 def test_a_signed_seed_is_the_same_32_bits(seed: int) -> None:
     assert np.int32(as_int32(seed)).tobytes() == np.uint32(seed).tobytes()
-
-
-@pytest.fixture(scope="module")
-def motion(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return motion_set(tmp_path_factory.mktemp("motion") / "set", windows=120)
-
-
-@pytest.mark.parametrize("architecture", ARCHITECTURES, ids=lambda a: a.name)
-def test_every_architecture_takes_the_largest_seed(
-    architecture: Architecture, motion: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainer.architectures.training.loop.EPOCHS_QUICK", 2)
-    train, validation = sides(motion, architecture)
-    assert architecture.fit(train, validation, FitSettings(seed=LARGEST, quick=True)).model is not None
