@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--revision", type=int, default=1, metavar="N", help="of a package with a bundle (default: 1)")
     parser.add_argument("--version", default=version(), help=argparse.SUPPRESS)
     parser.add_argument(
-        "--compress", choices=COMPRESSIONS, default="xz", help="none: quickly made, and large (default: xz)"
+        "--compress", choices=COMPRESSIONS, default="xz", help="gzip: sooner made, and larger (default: xz)"
     )
     options = parser.parse_args(arguments)
     if (options.bundle is None) != (options.trust is None):

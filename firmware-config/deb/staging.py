@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-COMPRESSIONS = {"xz": ("-Zxz", "-z3", "--threads-max=1"), "none": ("-Znone",)}
+COMPRESSIONS = {"xz": ("-Zxz", "-z3", "--threads-max=1"), "gzip": ("-Zgzip", "-z1")}
 """Options of dpkg-deb. Level 3 takes a third of the usual 6's time, and a tenth more room; threads would cut the blocks
 elsewhere."""
 

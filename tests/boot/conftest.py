@@ -57,8 +57,8 @@ def debs(shared: Path, schema: FeatureSchema, signing_key: Path) -> Debs:
             folder.mkdir(exist_ok=True)
             first, _ = (make_bundle(folder, schema, signing_key, favourite) for favourite in (0, 1))
             here = ("--suite", "bookworm", "--architecture", "amd64")
-            build_debs(now, "--compress", "none")  # eight of them: compressing takes a minute
-            build_debs(later, *here, "--version", LATER, "--compress", "none")
+            build_debs(now, "--compress", "gzip")  # eight of them: compressing takes a minute
+            build_debs(later, *here, "--version", LATER, "--compress", "gzip")
             build_debs(site, *here, "--bundle", str(first), "--trust", str(trust))
             (folder / "done").touch()
     return Debs(now=now, later=later, site=site, bundles=tuple(sorted(folder.glob("*.bundle"))))

@@ -96,7 +96,7 @@ def _set_up(inside: Clean, root: Root, folder: Path, schema: FeatureSchema, sign
     first, other = (make_bundle(folder, schema, signing_key, one, machine=machine) for one in (0, 1))
     build_debs(
         folder / "debs", "--suite", root.suite, "--architecture", root.architecture,
-        "--bundle", str(first), "--trust", str(signing_key.with_suffix(".pub")), "--compress", "none",
+        "--bundle", str(first), "--trust", str(signing_key.with_suffix(".pub")), "--compress", "gzip",
     )  # fmt: skip
     home = inside.path / "root"
     for package in (folder / "debs").glob("phasewatch-edge_*.deb"):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recordings import CORPUS
+from tests.recordings import CORPUS, few
 from tests.road.test_readme import options_exist
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +57,9 @@ def test_examples_print_what_the_page_says(place: Path) -> None:
         assert _undigested(in_shell(command, place)) == _undigested(expected.strip()), command
 
 
-def test_code_on_the_page_runs(place: Path) -> None:
-    in_shell("trainer extract tests/corpus --out build/dataset", place)
+def test_code_on_the_page_runs(tmp_path: Path) -> None:
+    place = few(tmp_path / "store").parent
+    in_shell("trainer extract store --out build/dataset", place)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "datasets.md").read_text(), flags=re.DOTALL)
     assert len(blocks) == 3
     (place / "page.py").write_text("\n".join(blocks))
