@@ -258,6 +258,7 @@ def test_a_fit_that_had_stopped_when_it_was_killed_does_not_go_on(
     train, validation = sides(motion, architecture)
     monkeypatch.setattr(state, "EVERY_S", 0.0)
     monkeypatch.setattr(loops, "EPOCHS_QUICK", 60)
+    monkeypatch.setattr(loops, "FEWEST", len(validation))
     monkeypatch.setattr(state.Keeper, "forget", lambda _self: None)
     settings = FitSettings(seed=1, quick=True, keep=tmp_path / "keep")
     whole = architecture.fit(train, validation, settings)
@@ -265,6 +266,19 @@ def test_a_fit_that_had_stopped_when_it_was_killed_does_not_go_on(
     again = architecture.fit(train, validation, settings)
     assert again.curves == whole.curves
     assert weights_of(again, tmp_path / "again") == weights_of(whole, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_a_fit_runs_to_its_end_where_too_few_windows_could_stop_it(
+    fewer: int, motion: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a set as easy as this one the best epoch comes long before the last."""
+    architecture = architecture_named("mlp")
+    train, validation = sides(motion, architecture)
+    monkeypatch.setattr(loops, "EPOCHS_QUICK", 60)
+    monkeypatch.setattr(loops, "FEWEST", len(validation) + fewer)
+    curves = architecture.fit(train, validation, FitSettings(seed=1, quick=True)).curves
+    assert (len(curves.loss) == 60, curves.best == 59) == (bool(fewer), bool(fewer))
 
 
 def test_labels_that_are_no_class_are_refused(motion: Dataset) -> None:

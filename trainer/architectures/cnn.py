@@ -17,7 +17,7 @@ class Cnn(Net):
 
     name = "cnn"
     view = "tensor"
-    version = 2
+    version = 3
     knobs = TENSOR_KNOBS
 
     def build(self, shape: tuple[int, ...], classes: int, normal: Normal, settings: Settings) -> keras.Model:

@@ -18,7 +18,7 @@ class Lstm(Net):
 
     name = "lstm"
     view = "tensor"
-    version = 1
+    version = 2
     knobs = TENSOR_KNOBS
 
     def build(self, shape: tuple[int, ...], classes: int, normal: Normal, settings: Settings) -> keras.Model:

@@ -17,7 +17,7 @@ class Mlp(Net):
 
     name = "mlp"
     view = "summary"
-    version = 1
+    version = 2
     knobs = (
         RATE,
         DECAY,

@@ -31,7 +31,7 @@ class Transformer(Net):
 
     name = "transformer"
     view = "tensor"
-    version = 1
+    version = 2
     knobs = TENSOR_KNOBS
 
     def build(self, shape: tuple[int, ...], classes: int, normal: Normal, settings: Settings) -> keras.Model:
