@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 COMPRESSIONS = {"xz": ("-Zxz", "-z3", "--threads-max=1"), "gzip": ("-Zgzip", "-z1")}
-"""Options of dpkg-deb. Level 3 takes a third of the usual 6's time, and a tenth more room; threads would cut the blocks
-elsewhere."""
+"""Options of dpkg-deb: the first for users, the second for tests. Level 3 takes a third of the usual 6's time, and a
+tenth more room; threads would cut the blocks elsewhere."""
 
 
 class Staging:
@@ -66,7 +66,7 @@ class Staging:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def pack(self, fields: dict[str, str], out: Path, compression: str = "xz") -> Path:
+    def pack(self, fields: dict[str, str], out: Path, compression: str) -> Path:
         """Write the package, and return its path. Raises `CalledProcessError`."""
         files = sorted(path for path in self.root.rglob("*") if path.is_file() and "DEBIAN" not in path.parts)
         control = self.root / "DEBIAN"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from contracts.errors import DatasetError
 from contracts.features.channels import Channel
+from contracts.shell.cli import run
 
 FOLDS = 5
 
@@ -61,7 +63,12 @@ def folds(y: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def main() -> int:
-    """Fit and judge."""
+    """Returns the exit status."""
+    return run("tests.bench.public", _main, None)
+
+
+def _main(arguments: Sequence[str]) -> int:
+    """Fit and judge. Raises `DatasetError`."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.public", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("train", type=Path, metavar="TRAIN.ts")
@@ -69,7 +76,7 @@ def main() -> int:
     parser.add_argument("--architectures", default="gbt,mlp,cnn,gru,lstm,transformer", metavar="A,…")
     parser.add_argument("--seeds", default="0,1,2", metavar="N,…")
     parser.add_argument("--quick", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     from trainer.workers.tensorflow_ready import prepare
 
     prepare()
@@ -79,6 +86,9 @@ def main() -> int:
     from trainer.dataset.side import side_of
 
     learned, judged = read_ts(options.train), read_ts(options.test)
+    if learned.x.shape[1] != judged.x.shape[1]:
+        raise DatasetError(options.test, f"{judged.x.shape[1]} channels", expected=f"{learned.x.shape[1]}, as in "
+                           f"{options.train}", remedy="give both files of one set")  # fmt: skip
     classes = tuple(sorted({*learned.label, *judged.label}))
     y = np.array([classes.index(label) for label in [*learned.label, *judged.label]])
     steps = max(learned.x.shape[2], judged.x.shape[2])

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from contracts.errors import ConfigError, DatasetError
 from contracts.vocabulary import ThreatModel
 from tests.trainer.sets import CHANCE, CHANNELS, CLASSES, LEARNED, motion_set
+from tests.trainer.test_seeds import LARGEST
 from trainer.architectures.architecture import Architecture, FitSettings, Fitted, Model
 from trainer.architectures.gbt import Gbt
 from trainer.architectures.named import ARCHITECTURES
@@ -27,8 +28,6 @@ from trainer.dataset.side import Side, side_of
 Floats = NDArray[np.float32]
 IDS = tuple(channel.id for channel in CHANNELS)
 SETTINGS = FitSettings(seed=3, quick=True)
-LARGEST = 2**32 - 1
-"""Of all seeds."""
 
 pytestmark = pytest.mark.slow
 
@@ -99,7 +98,9 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(
 ) -> None:
     architecture, fitted, test = case
     train, validation, _ = sides(motion, architecture)
-    again, other = (architecture.fit(train, validation, FitSettings(seed=seed, quick=True)) for seed in (3, LARGEST))
+    again, other = (  # the other one is the largest that there is
+        architecture.fit(train, validation, FitSettings(seed=seed, quick=True)) for seed in (3, LARGEST)
+    )
     assert fitted.curves == again.curves != other.curves
     assert again.model is not None
     assert other.model is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from contracts.errors import DatasetError
 from tests.bench.public import folds, read_ts
+from tests.streams import Words, ended
 
 
 def test_series_of_unequal_length_are_padded_with_what_was_not_observed(tmp_path: Path) -> None:
@@ -37,6 +39,15 @@ def test_a_file_that_is_no_set_of_series_is_refused(tmp_path: Path, text: str, w
     path.write_text(text)
     with pytest.raises(DatasetError, match=words):
         read_ts(path)
+
+
+def test_two_files_of_different_sets_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "train.ts").write_text("1:2:a\n1:2:b\n")
+    (tmp_path / "test.ts").write_text("1:a\n")
+    words: Words = [sys.executable, "-m", "tests.bench.public", tmp_path / "train.ts", tmp_path / "test.ts"]
+    status, _, err = ended(words)
+    assert status == 2
+    assert err.endswith(f"test.ts: 1 channels; expected 2, as in {tmp_path}/train.ts; give both files of one set\n")
 
 
 def test_every_fold_has_as_many_of_each_class_as_the_next() -> None:
