@@ -186,7 +186,7 @@ class Live:
             _log.warning("%s: the clock was set by %+.3f s", self.subject.guest_id, moved / SECOND)
             self._advance(before - 1)  # so far it went
             self._agent.clock_set(before, at.wall_ns)
-            self._tell_alarm()  # of windows that were looked at because of it: it is of the time before
+            self._advance(at.wall_ns - 1)  # what an alarm of these windows is about was seen before the clock was set
             if self._recording is not None:
                 self._recording.clock_set(before, at.wall_ns)
         elif at.wall_ns < last.wall_ns:  # slewed back by a little: time has not come that far yet

@@ -47,7 +47,7 @@ class Container:
             stdout=self.log,
             stderr=self.log,
         )
-        self._init = until(self._leader, 30, "systemd of the container")
+        self._init = until(self._leader, 60, "systemd of the container")
         until(lambda: self.sh("systemctl is-system-running", check=False) in ("running", "degraded"), 120, "boot")
 
     def _leader(self) -> int | None:

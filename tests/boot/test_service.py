@@ -103,7 +103,7 @@ def test_another_configuration_and_another_bundle_cost_no_window(watched: Watche
     # in root's own folder, which the agent's user may not read
     said = watched.container.sh(f"cp /shared/{other} /root/ && chmod 0600 /root/{other} && edge install /root/{other}")
     assert f"{other.removesuffix('.bundle')} is the current bundle" in said
-    until(lambda: watched.events("window")[-1]["data"]["bundle"]["name"] in other, 30, "window of the other bundle")
+    until(lambda: watched.events("window")[-1]["data"]["bundle"]["name"] in other, 60, "window of the other bundle")
     watched.windows()
     assert watched.pid == pid
     is_whole(watched, before)
@@ -154,7 +154,7 @@ def test_a_stop_is_told_and_leaves_nothing_behind(watched: Watched) -> None:
     with set_for_a_while(watched, ""):
         before = watched.heard().count("/availability stopped")
         watched.container.sh("systemctl stop phasewatch-edge")
-        until(lambda: watched.heard().count("/availability stopped") == before + 1, 10, "word of the stop")
+        until(lambda: watched.heard().count("/availability stopped") == before + 1, 60, "word of the stop")
         assert watched.container.property("Result") == "success"
         assert not watched.container.sh("pgrep -u phasewatch", check=False)
 
@@ -177,7 +177,7 @@ def test_a_bundle_that_is_put_into_the_folder_is_installed_by_itself_and_once(wa
         assert inside.sh("systemctl show --property=Result --value phasewatch-update") == "success"
         inside.sh(f"echo spoiled > {incoming}/y.part && mv {incoming}/y.part {incoming}/y.bundle")
         inside.says(f"{incoming}/y.bundle: ", unit="phasewatch-update")
-        until(lambda: inside.property("Result", "phasewatch-update") == "exit-code", 30, "refusal that systemd shows")
+        until(lambda: inside.property("Result", "phasewatch-update") == "exit-code", 60, "refusal that systemd shows")
     finally:
         inside.sh(f"systemctl disable --now phasewatch-update.path; rm -f {incoming}/*; systemctl reset-failed")
 
@@ -193,7 +193,7 @@ def test_a_bundle_at_an_address_is_installed_by_the_timers_service(watched: Watc
     )
     try:
         inside.sh(f"cp {env} /tmp/env; echo FROM=http://127.0.0.1:8099/{other} > {env}")
-        until(lambda: inside.sh("systemctl start phasewatch-update", check=False) == "", 30, "answer of the server")
+        until(lambda: inside.sh("systemctl start phasewatch-update", check=False) == "", 60, "answer of the server")
         until(lambda: watched.events("window")[-1]["data"]["bundle"]["name"] in other, 60, "window of the other bundle")
         inside.sh(
             f"echo FROM=http://127.0.0.1:8099/none.bundle > {env}; systemctl start phasewatch-update", check=False

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from contracts.features.schema import FeatureSchema
 from tests.brokers import free_port, mosquitto_on, program
@@ -20,6 +20,7 @@ from tests.live.lab import until
 from tests.recordings import ONE, ORDERED
 
 Start = Callable[..., "Served"]
+expect.set_options(timeout=30_000)  # ms; a busy machine has stood still for many seconds
 
 
 class Served:
@@ -35,7 +36,7 @@ class Served:
         found = re.fullmatch(r"dashboard: (\S+)/\n", self.process.stdout.readline())
         assert found, (folder / "dashboard.log").read_text()
         self.address = found[1]
-        until(lambda: "listening to" in (folder / "dashboard.log").read_text(), 20, "ear")
+        until(lambda: "listening to" in (folder / "dashboard.log").read_text(), 60, "ear")
 
     @property
     def port(self) -> str:

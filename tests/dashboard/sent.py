@@ -59,6 +59,6 @@ def live_guest(url: str, folder: Path, node: str, guest: str, count: int, alarme
     with opened(folder / f"outbox-{node}") as outbox:
         delivery = Delivery(outbox, parse_broker(url), node, lambda _: None)
         windows(outbox, node, guest, count, alarmed=alarmed)
-        assert delivery.wait_empty(20)
+        assert delivery.wait_empty(60)
         yield delivery
         delivery.hang_up()

@@ -208,7 +208,7 @@ def test_nginx_as_the_page_says_leads_there_by_a_sub_path(
             expect(page.locator("main")).to_contain_text("Waiting for a first event")
             with live_guest(broker, tmp_path, "n", "g", 5):
                 row = page.locator("tbody tr")
-                expect(row).to_contain_text("infected running", timeout=15_000)  # the stream leads through it
+                expect(row).to_contain_text("infected running", timeout=60_000)  # the stream leads through it
                 row.locator("a").click()
                 expect(page.locator("h1")).to_contain_text("g on n")
                 page.keyboard.press("ArrowLeft")
@@ -265,7 +265,7 @@ def test_an_alarm_is_posted_to_a_webhook_until_it_is_taken(
         (tmp_path / "hook").write_text(f"http://127.0.0.1:{server.server_port}/secret-path\n")
         served = start(broker, "--webhook-file", str(tmp_path / "hook"))
         with live_guest(broker, tmp_path, "n", "g", 10):
-            until(lambda: Mine.took, 30, "post")
+            until(lambda: Mine.took, 60, "post")
         time.sleep(0.2)
         (body,) = Mine.took
         said = json.loads(body)

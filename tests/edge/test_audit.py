@@ -185,7 +185,7 @@ def test_the_command_tells_known_losses_from_unknown_ones_on_a_real_broker(tmp_p
         for mark in range(10):
             numbered_event(outbox, mark, topic="gap")
         delivery = Delivery(outbox, parse_broker(mosquitto), "n", lambda _: None)
-        assert delivery.wait_empty(20)
+        assert delivery.wait_empty(60)
         delivery.hang_up()
     out, said = listening.communicate(timeout=30)
     report = json.loads(out)

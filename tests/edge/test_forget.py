@@ -79,7 +79,7 @@ def test_what_the_brokers_rules_keep_from_being_cleared_is_named(
         def refused() -> bool:
             return main(["forget", "n/g", "--broker", url]) == 1
 
-        until(refused, 10, "refusal")
+        until(refused, 60, "refusal")
         assert (
             "1 topics are refused (phasewatch/n/g/metrics: Not authorized); expected to be let write; let this user"
             in (capsys.readouterr().err)

@@ -213,6 +213,23 @@ def test_the_recording_that_the_last_window_names_is_there(
         assert {path.parent.name for path in (folder / "evidence").glob("h/*/episode.json")} == named
 
 
+def test_a_recording_of_an_alarm_begins_before_its_window_also_where_the_clock_was_set_forward_meanwhile(
+    tmp_path: Path, schema: FeatureSchema, active: Active, episode: Episode
+) -> None:
+    rows = rows_of(episode, 45, prompt)
+    whole, _, _ = watched(tmp_path, schema, active, rows, [], 45, [0.2])
+    window = next(one for one in (json.loads(one)["data"] for one in whole) if one["evidence"])
+    end_s = (window["end_wall_ns"] - START) / SECOND
+    for second in (end_s - 3, end_s + 0.5):  # inside the window, and before it has settled
+        folder = tmp_path / str(second)
+        folder.mkdir()
+        watched(folder, schema, active, rows, [(second, 3600)], 45, [0.2])
+        path = min((folder / "evidence").glob("h/*/episode.json"))
+        kept = read_episode(path.parent)
+        assert kept.manifest.host["evidence"]["window_end_ns"] == window["end_wall_ns"]
+        assert min(row.t_wall_ns for row in kept.rows["proc"]) < window["start_wall_ns"] + SECOND
+
+
 def test_flows_of_other_guests_are_left_out(
     tmp_path: Path, schema: FeatureSchema, active: Active, episode: Episode
 ) -> None:

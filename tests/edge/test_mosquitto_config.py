@@ -75,7 +75,7 @@ def test_an_agent_speaks_for_its_own_node_alone_and_a_dashboard_only_reads(site:
         put_windows(outbox, 0, 3, node="pi-1")
         put_windows(outbox, 0, 2, node="pi-2")  # of which it may not speak
         delivery = Delivery(outbox, agent, "pi-1", lambda _: None)
-        assert delivery.wait_empty(30)
+        assert delivery.wait_empty(60)
         delivery.hang_up()
         aside = [(one.topic, one.why) for one in outbox.aside()]  # the notice of the gap too
         assert aside == [(f"phasewatch/pi-2/g/{kind}", "Not authorized") for kind in ("window", "window", "gap")]
@@ -122,14 +122,14 @@ def test_a_bridge_brings_everything_to_the_centre_through_an_outage_of_it(tmp_pa
     with _running(tmp_path / "site.conf", site), opened(tmp_path / "o") as outbox:
         delivery = Delivery(outbox, parse_broker(f"mqtt://127.0.0.1:{site}"), "n", lambda _: None)
         put_windows(outbox, 0, 300)
-        assert delivery.wait_empty(30)  # the centre is not there yet
+        assert delivery.wait_empty(60)  # the centre is not there yet
         with mosquitto_on(centre, tmp_path / "one") as url, auditing(url) as audit:
             report = audit.report(300, 30)
             assert (report.whole, report.streams["/phasewatch/n/g"].first) == (True, 1)
             put_windows(outbox, 300, 100)
             assert audit.report(400, 30).whole
         put_windows(outbox, 400, 300)  # it is away
-        assert delivery.wait_empty(30)
+        assert delivery.wait_empty(60)
         time.sleep(0.2)
         with mosquitto_on(centre, tmp_path / "two") as url, auditing(url) as audit:
             report = audit.report(300, 30)

@@ -63,13 +63,13 @@ def test_a_source_that_fails_is_tried_again_until_it_is_back(
     one.fails = fault
     supervised = Supervised(one, lambda *_: None, "g qmp")
     supervised.start()
-    until(lambda: one.opened > 3, 10, "tries")
+    until(lambda: one.opened > 3, 60, "tries")
     assert supervised.down is not None
     assert supervised.state().failures >= 3
     one.fails = None
-    until(lambda: supervised.down is None and one.reads > 3, 10, "rows")
+    until(lambda: supervised.down is None and one.reads > 3, 60, "rows")
     one.fails = fault
-    until(lambda: supervised.down is not None, 10, "loss")
+    until(lambda: supervised.down is not None, 60, "loss")
     supervised.stop()
     supervised.join(5)
     assert one.closed == one.opened
@@ -83,7 +83,7 @@ def test_what_a_guest_has_said_is_one_printable_line(quick: None, caplog: pytest
     one.fails = SourceError("refused:\nedge: all is well \ud800", "see")
     supervised = Supervised(one, lambda *_: None, "g")
     supervised.start()
-    until(lambda: one.opened > 1, 10, "tries")
+    until(lambda: one.opened > 1, 60, "tries")
     supervised.stop()
     supervised.join(5)
     assert supervised.down is not None
@@ -97,7 +97,7 @@ def test_one_that_hangs_holds_up_no_other(quick: None) -> None:
     both = [Supervised(one, lambda *_: None, "g") for one in (stuck, fine)]
     for supervised in both:
         supervised.start()
-    until(lambda: fine.reads > 20, 10, "rows")
+    until(lambda: fine.reads > 20, 60, "rows")
     assert stuck.reads <= fine.reads / 5
     for supervised in both:
         supervised.stop()
@@ -109,7 +109,7 @@ def test_ticks_that_are_late_are_skipped_and_counted_and_never_made_up(quick: No
     one.slow_s = 0.07  # three and a half periods
     supervised = Supervised(one, lambda *_: None, "g")
     supervised.start()
-    until(lambda: one.reads >= 5, 10, "reads")
+    until(lambda: one.reads >= 5, 60, "reads")
     supervised.stop()
     supervised.join(5)
     state = supervised.state()

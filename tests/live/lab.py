@@ -108,7 +108,7 @@ class Lab:
         log = self.folder / "mosquitto.log"
         before = log.read_text().count(" running") if log.exists() else 0
         process = self.start(str(program("mosquitto")), "-c", str(settings), log=log.name)
-        until(lambda: log.read_text().count(" running") > before, 30, "broker")
+        until(lambda: log.read_text().count(" running") > before, 60, "broker")
         return process
 
     def subscribe(self, session: str | None = None) -> Path:
@@ -206,7 +206,7 @@ class Guest:
             command += ["-drive", f"file={at}/disk.img,if=none,id=disk,format=raw"]
             command += ["-device", "virtio-blk-pci,drive=disk"]
         self.process = self._lab.start(*command, log="qemu.log")
-        until(lambda: (at / "control.sock").exists(), 30, "QEMU's sockets")
+        until(lambda: (at / "control.sock").exists(), 60, "QEMU's sockets")
 
     def wait_up(self) -> None:
         """Until its shell answers."""

@@ -31,7 +31,7 @@ def qemu(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[Any]]]:
         for name in ("qmp", "control"):
             command += ["-qmp", f"unix:{tmp_path}/{name},server=on,wait=off"]
         running.append(subprocess.Popen([*command, *options]))
-        until(lambda: (tmp_path / "control").exists(), 30, "QEMU's sockets")
+        until(lambda: (tmp_path / "control").exists(), 60, "QEMU's sockets")
         return running[-1]
 
     yield start

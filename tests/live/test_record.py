@@ -107,7 +107,7 @@ def test_a_guest_of_ones_own_is_recorded_and_marked(tmp_path: Path) -> None:
         recorder.says("g1: infected_running since")
         publish(lab, {"phase": "asleep"})
         publish(lab, "no JSON")
-        until(lambda: recorder.log.count("a mark by MQTT is refused") == 2, 20, "two refusals")
+        until(lambda: recorder.log.count("a mark by MQTT is refused") == 2, 60, "two refusals")
         assert "a retained mark is ignored" in recorder.log
         other = subprocess.run(
             [*lab.inside, sys.executable, "-m", "edge.cli", "record", "--config", str(file), "--out", str(store)],

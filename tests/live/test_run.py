@@ -88,7 +88,7 @@ def test_an_agent_that_is_killed_again_and_again_loses_no_event_and_renames_none
     with mosquitto_on(place.port, tmp_path):
         subscriber = Subscriber(f"mqtt://127.0.0.1:{place.port}", tmp_path)
         agent = place.run()
-        until(lambda: waiting(tmp_path / "outbox.sqlite") == 0, 30, "empty outbox")
+        until(lambda: waiting(tmp_path / "outbox.sqlite") == 0, 60, "empty outbox")
         assert agent.stop() == 0
         subscriber.wait_for(2, "n/availability")
         heard = {json.loads(payload)["id"]: payload for _, topic, payload in subscriber.heard() if "/g/" in topic}
@@ -242,7 +242,7 @@ def test_a_disk_that_is_full_stops_recordings_and_no_window(place: Place, tmp_pa
         agent = place.run("--tee", str(tiny / "store"))
         agent.says("recording of g stops for now", 60)
         before = count(tmp_path)
-        until(lambda: count(tmp_path) > before, 30, "window")
+        until(lambda: count(tmp_path) > before, 60, "window")
         assert agent.stop() == 0
     finally:
         subprocess.run(["umount", str(tiny)], check=True)

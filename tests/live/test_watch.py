@@ -75,7 +75,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, signing_key: Path, schema: Fe
         lab.sink()
         broker = lab.broker()
         heard = lab.subscribe(session="watcher")
-        until(heard.exists, 10, "subscriber")
+        until(heard.exists, 60, "subscriber")
         exporter = lab.exporter()
         file = config(folder, bundle, signing_key.parent)
         agent = lab.agent(file, "--tee", str(folder / "store"), env=clock.env)
@@ -85,7 +85,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory, signing_key: Path, schema: Fe
             if agent.process.poll() is None:
                 agent.stop()
             found.log = agent.log
-        until(lambda: b"stopped" in heard.read_bytes(), 10, "stopped")
+        until(lambda: b"stopped" in heard.read_bytes(), 60, "stopped")
         yield found
 
 
@@ -159,7 +159,7 @@ def _scenario(lab: Lab, agent: Agent, clock: Clock, seen: Seen, broker: Any, exp
     agent.process.send_signal(signal.SIGHUP)
     agent.says("did you mean `qmp`?")
     file.write_text(good)
-    until(lambda: any(w["observed"]["proc"] == 0 for w in seen.after("killed")), 30, "window without the guest")
+    until(lambda: any(w["observed"]["proc"] == 0 for w in seen.after("killed")), 60, "window without the guest")
     guest = Guest(lab, tap="tap9", feed="sh")  # the busybox script, this time
     guest.wait_up()
     did("again")

@@ -49,11 +49,11 @@ def test_the_store_keeps_every_event_once_through_a_restart_of_itself_and_a_stra
             delivery.wait_empty(1)
         first = stored(path)
         put_windows(outbox, 1, 200)
-        until(lambda: stored(path) > 50, 20, "some of them")
+        until(lambda: stored(path) > 50, 60, "some of them")
         store.kill()
         store.wait()
         put_windows(outbox, 201, 200)
-        assert delivery.wait_empty(20)
+        assert delivery.wait_empty(60)
         stranger = Line(parse_broker(url), "stranger", 5)
         assert stranger.call() is None
         for payload in (b"\xff", b"{}", b'{"source": 1}', b""):
@@ -61,10 +61,10 @@ def test_the_store_keeps_every_event_once_through_a_restart_of_itself_and_a_stra
         assert stranger.wait(lambda: len(stranger.answers) == 4, 10)
         stranger.close()
         put_windows(outbox, 1, 50)  # told again: other places, the same events
-        assert delivery.wait_empty(20)
+        assert delivery.wait_empty(60)
         store = storing(url, path)
         put_windows(outbox, 401, 1)
-        until(lambda: stored(path) == 401 + first, 30, "all of them, once each")
+        until(lambda: stored(path) == 401 + first, 60, "all of them, once each")
         store.terminate()
         _, said = store.communicate(timeout=10)
         assert said.count(b"no event") == 4

@@ -5,34 +5,47 @@
   const live = () => document.querySelector("[data-live]");
   let beat = Date.now(), busy = false, again = false, seen = null, version = body.dataset.version, chosen = null;
 
+  // somebody is at work in a part: what has the focus there would be lost
+  const atWork = (part) => {
+    const at = document.activeElement;
+    return at && part.contains(at) && /^(input|select|textarea|button)$/i.test(at.tagName);
+  };
+
   async function refresh() {
     const part = live();
     if (!part || busy) { again = Boolean(part); return; }
-    const at = document.activeElement;
-    if (at && part.contains(at) && /^(input|select|textarea|button)$/i.test(at.tagName)) {  // somebody is at work there
-      again = true;
-      setTimeout(() => { if (again) { again = false; refresh(); } }, 1000);
-      return;
-    }
     busy = true;
+    let rest = 500;
     try {
       const answer = await fetch(part.dataset.live, { headers: { "X-Part": "1" } });
       if (answer.redirected || answer.status === 401) { location.reload(); return; }
       if (answer.ok) {
-        const focus = document.activeElement && document.activeElement.id;
-        part.innerHTML = await answer.text();
-        if (focus && document.getElementById(focus)) document.getElementById(focus).focus();
-        announce();
-        if (chosen !== null) look(chosen); else mark();
+        const fresh = document.createElement("template");
+        fresh.innerHTML = await answer.text();
+        announce(fresh.content);
+        if (atWork(part)) {  // looked at now: they may have begun since the part was asked for
+          again = true;
+          rest = 2000;
+        } else show(part, fresh.content);
       }
     } catch { /* the stream says it */ }
-    setTimeout(() => { busy = false; if (again) { again = false; refresh(); } }, 500);
+    setTimeout(() => { busy = false; if (again) { again = false; refresh(); } }, rest);
+  }
+  function show(part, fresh) {
+    for (const old of part.querySelectorAll("input[id]")) {  // written, and not sent yet
+      const field = old.value !== old.defaultValue && fresh.getElementById(old.id);
+      if (field) field.value = old.value;
+    }
+    const focus = document.activeElement && document.activeElement.id;
+    part.replaceChildren(fresh);
+    if (focus && document.getElementById(focus)) document.getElementById(focus).focus();
+    if (chosen !== null) look(chosen); else mark();
   }
 
   // alarms: a sound and a notification, by choice
   const wants = (what) => localStorage.getItem("phasewatch-" + what) === "yes";
-  function announce() {
-    const now = new Set([...document.querySelectorAll("[data-alarm]")].map((one) => one.dataset.alarm));
+  function announce(part) {
+    const now = new Set([...part.querySelectorAll("[data-alarm]")].map((one) => one.dataset.alarm));
     const fresh = seen ? [...now].filter((one) => !seen.has(one)) : [];
     seen = now;
     if (!fresh.length) return;
@@ -75,7 +88,7 @@
       if (!lost && body.classList.contains("lost")) refresh();
       body.classList.toggle("lost", lost);
     }, 1000);
-    announce();
+    announce(live());
   }
 
   // the cursor of a timeline: mouse, touch, arrow keys
