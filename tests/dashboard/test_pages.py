@@ -263,6 +263,11 @@ def test_an_alarm_is_seen_with_a_note_that_stays(start: Start, page: Page, tmp_p
 
 def test_what_is_being_written_outlives_what_comes_meanwhile(start: Start, page: Page, tmp_path: Path) -> None:
     asked: list[Route] = []
+
+    def asks() -> bool:
+        page.wait_for_timeout(50)  # the browser's events come meanwhile
+        return bool(asked)
+
     with mosquitto_on(free_port(), tmp_path) as url:
         served = start(url)
         with live_guest(url, tmp_path, "n", "g", 10):
@@ -272,7 +277,7 @@ def test_what_is_being_written_outlives_what_comes_meanwhile(start: Start, page:
             expect(note).to_have_value("")
             page.route("**/alarms", lambda route: route.continue_() if asked else asked.append(route))
             with live_guest(url, tmp_path, "m", "other", 10):
-                until(lambda: asked or page.wait_for_timeout(50), 60, "question for the part that is new")
+                until(asks, 60, "question for the part that is new")
                 note.fill("a backup")  # the answer is on its way
                 asked[0].continue_()
                 with page.expect_response("**/alarms"):  # again, as somebody is at work
