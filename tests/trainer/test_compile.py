@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import multiprocessing
 import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from edge.runtimes.treelite import ELF_MACHINES
 from tests.conftest import Build
 from tests.golden.models import FOREST, ROUNDS, golden
 from tests.pythons.found import HERE, interpreters_of
+from tests.trainer import crashing
 from trainer.architectures.gbt import GbtModel
 from trainer.compile import forests as trees
 from trainer.compile.candidate import Candidate
@@ -102,18 +103,31 @@ def test_forms_are_what_they_are_called(tried: dict[str, dict[str, Tried]]) -> N
 
 
 def test_a_converter_that_dies_or_fails_is_a_reported_candidate_and_the_others_go_on(
-    built: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    built: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} -m tests.trainer.crashing "$@"\n')
-    python.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(python))
+    monkeypatch.setattr("trainer.compile.convert.main", crashing.main)
     source = checkpoint(built, "mlp-realistic")
     found = convert("mlp", dict.fromkeys(["dies", "fails", "float32"], source))
     assert found["dies"] == "the converter died of SIGSEGV"
     assert found["fails"] == "no kernel for that"
     assert isinstance(found["float32"], Converted)
     assert found["float32"].facts.operators
+
+
+def test_a_net_is_converted_also_by_a_worker_that_may_have_no_children(built: Build, tmp_path: Path) -> None:
+    """As Dask's may not."""
+    source = checkpoint(built, "mlp-realistic")
+    worker = multiprocessing.get_context("spawn").Process(target=_convert, args=(source, tmp_path / "a"), daemon=True)
+    worker.start()
+    _convert(source, tmp_path / "b")
+    worker.join()
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def _convert(source: Path, out: Path) -> None:
+    made = convert("mlp", {"float16": source})["float16"]
+    assert isinstance(made, Converted)
+    out.write_bytes(made.members["model.tflite"])
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "gbt"])

@@ -5,6 +5,7 @@ python -m trainer.compile.convert TASK.json      (written and read here)
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import tempfile
@@ -17,9 +18,12 @@ from contracts.errors import PhasewatchError, WorkError
 from contracts.files import write_file
 from trainer.compile.candidate import Facts
 from trainer.compile.child import run_child
+from trainer.workers.forked import run_forked
 
 LIMIT_S = 600
 """For one form; the slowest takes ten seconds where it has a core to itself."""
+_NETS = ("trainer.architectures.named", "trainer.compile.flatbuffer", "trainer.compile.nets")
+"""What makes candidates of nets."""
 _STARTED, _FAILED, _FACTS = "started", "failed", "facts.json"
 
 
@@ -68,9 +72,7 @@ def convert(
                 compilers=compilers,
             )
             (folder / "task.json").write_bytes(msgspec.json.encode(task))
-            command = [sys.executable, "-m", "trainer.compile.convert", str(folder / "task.json")]
-            ended = run_child(command, LIMIT_S * len(left))
-            end = ": ".join([ended.fault or "ended with 0", *ended.complaints[-1:]])
+            end = _run(architecture, folder, LIMIT_S * len(left))
             for i, (form, _) in left.items():
                 outcome = _outcome(folder / str(i), end)
                 if outcome is not None:
@@ -78,6 +80,18 @@ def convert(
             if not any(form in found for form, _ in left.values()):
                 raise WorkError("trainer.compile.convert", end, expected="to begin", remedy="see there")
     return found
+
+
+def _run(architecture: str, folder: Path, limit_s: float) -> str:
+    """How the process ended. A daemonic process, as Dask's workers are, may have no child of multiprocessing's."""
+    if architecture == "gbt" or multiprocessing.current_process().daemon:
+        ended = run_child([sys.executable, "-m", "trainer.compile.convert", str(folder / "task.json")], limit_s)
+        fault, complaints = ended.fault, ended.complaints
+    else:
+        log = folder / "log"
+        fault = run_forked(main, folder / "task.json", limit_s, log, _NETS)
+        complaints = tuple(log.read_text(errors="replace").splitlines()) if fault and log.exists() else ()
+    return ": ".join([fault or "ended with 0", *complaints[-1:]])
 
 
 def _outcome(folder: Path, end: str) -> Converted | str | None:

@@ -34,8 +34,8 @@ def _without_unused() -> Iterator[None]:
 
 
 @functools.cache
-def prepare() -> None:
-    """Import TensorFlow and Keras: deterministic kernels, no banners."""
+def load() -> None:
+    """Import TensorFlow and Keras, without banners. No thread is started: the process may still fork."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its kernels choose their order of summation by machine
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -43,6 +43,14 @@ def prepare() -> None:
     os.environ.setdefault("KERAS_HOME", os.devnull)
     with hushed(), _without_unused():
         import keras  # noqa: F401 # loaded now, so that it finds none of the unused either
+        import tensorflow  # noqa: F401
+
+
+@functools.cache
+def prepare() -> None:
+    """`load`, and deterministic kernels."""
+    load()
+    with hushed():
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
