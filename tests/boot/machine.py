@@ -64,12 +64,13 @@ def disk_of(root: Path, image: Path) -> None:
 class Machine:
     """One boot of a disk."""
 
-    def __init__(self, architecture: str, boot: Path, image: Path, log: Path, *, stage: int) -> None:
-        """boot: the folder with kernel and initrd."""
+    def __init__(self, architecture: str, boot: Path, image: Path, log: Path, *, stage: int, steps: str) -> None:
+        """boot: the folder with kernel and initrd; steps: of the scenario, `all` or `few`."""
         kind = KINDS[architecture]
         (kernel,) = boot.glob("vmlinuz-*")
         (initrd,) = boot.glob("initrd.img-*")
-        append = f"console={kind.console} root=/dev/vda rw init=/lib/systemd/systemd panic=1 quiet stage={stage}"
+        append = f"console={kind.console} root=/dev/vda rw init=/lib/systemd/systemd panic=1 quiet"
+        append += f" stage={stage} steps={steps}"
         self._log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(

@@ -3,6 +3,7 @@
 # boot, with the agent, a broker, a guest and its exporter installed and enabled. stage=1 ends by a pulled plug, stage=2 comes after.
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 stage=$(sed -n 's/.*stage=\([0-9]\).*/\1/p' /proc/cmdline)
+steps=$(sed -n 's/.*steps=\([a-z]*\).*/\1/p' /proc/cmdline)
 heard=/var/tmp/heard.txt
 unit=phasewatch-edge
 
@@ -38,19 +39,23 @@ until_ 300 more_windows "$before" || fail "no window"
 seen() { tail -n 1 "$heard" | grep -q '"observed":{"proc":0.875,.*"netflow":1'; }
 until_ 300 seen || fail "the guest is not seen: $(tail -n 1 "$heard")"
 step "a window of the guest at the broker: $(tail -n 1 "$heard" | sed 's/.*"observed":\({[^}]*}\).*/\1/')"
+# it was seen; an emulated guest of an emulated machine takes a core, for nothing
+systemctl set-property --runtime phasewatch-guest@camera-1 CPUQuota=5% || fail "CPUQuota"
 
 if [ "$stage" = 1 ]; then
     until_ 120 sh -c 'systemctl is-active --quiet phasewatch-exporter@tap0' || fail "no exporter"
     step "the exporter began with its tap: $(of ActiveState sys-subsystem-net-devices-tap0.device)"
 
-    pid=$(of MainPID)
-    kill -STOP "$pid"
-    until_ 200 is_not MainPID "$pid" || fail "a hung agent was not killed"
-    journalctl --no-pager --output=cat --unit="$unit" | grep -q "Watchdog timeout" || fail "not by the watchdog"
-    until_ 200 is ActiveState active || fail "not started anew"
-    before=$(count camera-1/window)
-    until_ 200 more_windows "$before" || fail "no window after the watchdog"
-    step "a hung agent was killed by the watchdog and started anew: restarts $(of NRestarts)"
+    if [ "$steps" = all ]; then # a booted container is asked the same (tests/boot/test_service.py)
+        pid=$(of MainPID)
+        kill -STOP "$pid"
+        until_ 200 is_not MainPID "$pid" || fail "a hung agent was not killed"
+        journalctl --no-pager --output=cat --unit="$unit" | grep -q "Watchdog timeout" || fail "not by the watchdog"
+        until_ 200 is ActiveState active || fail "not started anew"
+        before=$(count camera-1/window)
+        until_ 200 more_windows "$before" || fail "no window after the watchdog"
+        step "a hung agent was killed by the watchdog and started anew: restarts $(of NRestarts)"
+    fi
 
     pid=$(of MainPID)
     sed -i 's/^\[netflow\]/# a comment more\n[netflow]/' /etc/phasewatch/edge.toml

@@ -54,10 +54,15 @@ systemctl disable phasewatch-dashboard pmacctd nfacctd sfacctd uacctd 2>/dev/nul
 
 
 @pytest.mark.parametrize(
-    "root", [pytest.param(AMD64, id="amd64"), pytest.param(ARM64, id="arm64", marks=pytest.mark.machine)]
+    ("root", "steps"),
+    [
+        pytest.param(AMD64, "few", id="amd64"),
+        pytest.param(AMD64, "all", id="amd64-all", marks=pytest.mark.machine),
+        pytest.param(ARM64, "all", id="arm64-all", marks=pytest.mark.machine),
+    ],
 )
 def test_a_machine_boots_watches_survives_and_comes_back(
-    root: Root, tmp_path: Path, schema: FeatureSchema, signing_key: Path
+    root: Root, steps: str, tmp_path: Path, schema: FeatureSchema, signing_key: Path
 ) -> None:
     arm = root.architecture == "arm64"
     with emulated() if arm else contextlib.nullcontext():
@@ -74,12 +79,12 @@ def test_a_machine_boots_watches_survives_and_comes_back(
             disk_of(inside.path, tmp_path / "disk.img")
     slow = 4 if arm else 1
     log = tmp_path / "console.log"
-    machine = Machine(root.architecture, boot, tmp_path / "disk.img", log, stage=1)
+    machine = Machine(root.architecture, boot, tmp_path / "disk.img", log, stage=1, steps=steps)
     try:
         machine.wait("CUT-NOW", 900 * slow)
     finally:
         machine.pull_the_plug()
-    machine = Machine(root.architecture, boot, tmp_path / "disk.img", log, stage=2)
+    machine = Machine(root.architecture, boot, tmp_path / "disk.img", log, stage=2, steps=steps)
     try:
         machine.wait("SCENARIO-DONE", 400 * slow)
     finally:
