@@ -134,9 +134,11 @@ def compiled(net: keras.Model, train: Side, loop: Loop) -> tuple[Batches, int]:
     rate = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=max(1, steps - warm_up), warmup_target=loop.rate, warmup_steps=warm_up
     )
-    net.compile(
-        optimizer=keras.optimizers.AdamW(rate, weight_decay=loop.decay, clipnorm=1.0),
-        loss=keras.losses.CategoricalCrossentropy(),
-        metrics=[keras.metrics.F1Score(average="macro")],
-    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=loop.decay, clipnorm=1.0)
+    score = keras.metrics.F1Score(average="macro")
+    # with all their variables made, the step is traced once; else a second time, which takes as long as ten epochs
+    optimizer.build(net.trainable_variables)
+    nothing = np.zeros((1, len(train.classes)), np.float32)
+    score.update_state(nothing, nothing)
+    net.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(), metrics=[score])
     return batches, epochs
