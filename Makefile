@@ -72,7 +72,7 @@ test: ## everything: linters, types, floors, and all tests, one process per core
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
-test-boot: $(READY) system roots ## packages, service, whole machines, amd64 and arm64 (all but the last is part of `make test`)
+test-boot: $(READY) system roots ## packages, service, whole machines, amd64 and arm64 (but for what is emulated, part of `make test`)
 	$(BIN)/python -m pytest tests/boot -m "" $(PYTEST_ARGS)
 
 roots: $(READY) arm64 ## clean roots of Debian for the tests, in build/roots (needs root)

@@ -18,7 +18,7 @@ from contracts.features.schema import feature_schema
 from tests.boot.conftest import Debs, build_debs
 from tests.boot.container import container
 from tests.boot.guide import Watched, follow, prepare
-from tests.boot.roots import BOOTED, made
+from tests.boot.roots import AMD64, made
 from tests.bundles import make_bundle
 
 SEVERAL = """
@@ -43,7 +43,7 @@ def main() -> None:
         began = time.monotonic()
         build_debs(folder / "debs", *here, "--bundle", str(options.bundle), "--trust", str(options.trust))
         print(f"packages made in {time.monotonic() - began:.0f} s")
-        with container(made(BOOTED), folder / "booted") as booted:
+        with container(made(AMD64), folder / "booted") as booted:
             packages = [
                 Debs.of(folder / "debs", one, *here[1::2]) for one in ("phasewatch-edge", "phasewatch-dashboard")
             ]

@@ -15,7 +15,7 @@ from contracts.features.schema import FeatureSchema
 from contracts.files import locked
 from tests.boot.container import container
 from tests.boot.guide import Watched, follow, prepare
-from tests.boot.roots import BOOTED, REPO, made
+from tests.boot.roots import AMD64, REPO, made
 from tests.bundles import make_bundle
 
 BUILD = REPO / "firmware-config" / "deb" / "build.py"
@@ -67,7 +67,7 @@ def debs(shared: Path, schema: FeatureSchema, signing_key: Path) -> Debs:
 @pytest.fixture(scope="module")
 def watched(debs: Debs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Booted, installed, configured and watching."""
-    with container(made(BOOTED), tmp_path_factory.mktemp("booted")) as booted:
+    with container(made(AMD64), tmp_path_factory.mktemp("booted")) as booted:
         agent = debs.of(debs.site, "phasewatch-edge", "bookworm", "amd64")
         prepare(booted, (agent, debs.of(debs.now, "phasewatch-dashboard", "bookworm", "amd64")))
         booted.bring(*debs.bundles)

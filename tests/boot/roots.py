@@ -1,4 +1,4 @@
-"""Make clean roots of Debian for the tests: two releases on two architectures, and two with what a watched guest needs.
+"""Make clean roots of Debian for the tests: two releases on two architectures, and one with what a watched guest needs.
 
     python -m tests.boot.roots build/roots        (`make roots` does it)
 
@@ -47,11 +47,12 @@ CLEAN = tuple(
     for suite in ("bookworm", "trixie")
     for architecture in ("amd64", "arm64")
 )
-BOOTED = Root("bookworm", "amd64", "booted", (*_NEEDED, *_MORE, "qemu-system-x86"))
 AMD64 = Root("bookworm", "amd64", "machine-amd64", (*_NEEDED, *_MORE, "linux-image-cloud-amd64", "qemu-system-x86"))
 ARM64 = Root("trixie", "arm64", "machine-arm64", (*_NEEDED, *_MORE, "linux-image-cloud-arm64", "qemu-system-arm"))
-"""Whole machines. The second takes minutes to make, and is made when it is asked for (`make test-boot`)."""
-MADE = (*CLEAN, BOOTED, AMD64)
+"""Whole machines; in the first a container is booted, too. The second takes minutes to make."""
+TAKE_MINUTES = frozenset({"bookworm-arm64", "trixie-arm64", ARM64.name})
+"""To make, and to install into: under emulation. They are made when they are asked for (`make test-boot`)."""
+MADE = (*CLEAN, AMD64)
 
 
 def made(root: Root) -> Path:

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.arm64.userland import python_of
 from tests.boot.clean import Clean, clean
 from tests.boot.conftest import LATER, VERSION, Debs, build_debs
-from tests.boot.roots import CLEAN, Root, emulated, made
+from tests.boot.roots import CLEAN, REPO, TAKE_MINUTES, Root, emulated, made
 from tests.brokers import program
+from tests.debian import SUITES, Suite
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 ROOTS = {root.name: root for root in CLEAN}
 HERE = ROOTS["bookworm-amd64"]
-TAKES_MINUTES = "trixie-arm64"
-"""All of it emulated, its root's making too: a part of `make test-boot` alone, where a whole machine of that kind boots
-besides. What it runs is tried by tests/arm64 in every run."""
 
 
 @contextlib.contextmanager
@@ -48,7 +47,7 @@ def both(debs: Debs, root: Root) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.machine if name == TAKES_MINUTES else ()) for name in ROOTS]
+    "name", [pytest.param(name, marks=pytest.mark.machine if name in TAKE_MINUTES else ()) for name in ROOTS]
 )
 def test_packages_install_run_and_go_without_a_trace(name: str, debs: Debs, tmp_path: Path) -> None:
     """With the network away, and nothing but Debian's Python: everything that is needed is within."""
@@ -93,6 +92,27 @@ def test_packages_install_run_and_go_without_a_trace(name: str, debs: Debs, tmp_
             if not re.match(r"/(var/(log|cache|lib/dpkg|lib/systemd)|tmp|root|run)\b|/etc/.*-$", path)
         }
         assert left == set()
+
+
+@pytest.mark.arm64
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+def test_what_an_arm64_package_holds_runs_on_such_a_processor(suite: Suite, debs: Debs, tmp_path: Path) -> None:
+    """Unpacked, on the emulated core of a Pi, with that release's Python and nothing else of its own."""
+    for package in ("phasewatch-edge", "phasewatch-dashboard"):
+        file = debs.of(debs.now, package, suite.name, "arm64")
+        subprocess.run([program("dpkg-deb"), "--extract", file, tmp_path], check=True)
+    (place,) = (tmp_path / "usr/lib/phasewatch/lib").glob("python3.*/site-packages")
+    runtime = "tflite_runtime" if suite.name == "bookworm" else "ai_edge_litert"
+    code = f"import edge.dashboard.run, numpy, prometheus_client, sys, {runtime}.interpreter; from edge.cli import main"
+    code += "; print(numpy.__file__); sys.exit(main(['--version']))"
+    python = python_of(REPO / "build" / "arm64", suite)
+    done = subprocess.run(
+        [python, "-S", "-c", code], env={"PYTHONPATH": str(place)}, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    where, version = done.stdout.splitlines()[:2]
+    assert where.startswith(str(place))
+    assert version.startswith(f"edge {VERSION}, feature schema ")
 
 
 def test_a_bundle_that_comes_along_is_installed_once(debs: Debs, tmp_path: Path) -> None:

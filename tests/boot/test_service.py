@@ -14,7 +14,7 @@ from contracts.features.schema import SECOND
 from tests.boot.conftest import LATER, Debs
 from tests.boot.container import container
 from tests.boot.guide import Watched
-from tests.boot.roots import BOOTED, made
+from tests.boot.roots import AMD64, made
 from tests.live.lab import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -254,7 +254,7 @@ def test_systemd_has_nothing_to_say_against_the_units(watched: Watched) -> None:
 
 
 def test_removed_and_purged_while_they_run_they_are_gone(debs: Debs, tmp_path: Path) -> None:
-    with container(made(BOOTED), tmp_path / "booted") as booted:
+    with container(made(AMD64), tmp_path / "booted") as booted:
         for package in ("phasewatch-edge", "phasewatch-dashboard"):
             booted.bring(debs.of(debs.now, package, "bookworm", "amd64"))
         booted.sh("dpkg --install /shared/*.deb")

@@ -102,13 +102,12 @@ def test_build_takes_a_dataset_and_packs_bundles_that_no_agent_mistakes_for_the_
     fitted: Path, motion: Dataset, signing_key: Path, tmp_path: Path
 ) -> None:
     out = shutil.copytree(fitted, tmp_path / "out")
-    options = ("--architectures", "gbt,mlp", "--threat-models", "oracle", "--quick", "--seed", "0,1", "--allow-float")
+    options = ("--architectures", "mlp", "--threat-models", "oracle", "--quick", "--seed", "0,1", "--allow-float")
     done = trainer("build", motion.path, "--out", out, *options, "--key", signing_key)
     assert done.returncode == 0, done.stderr
     assert "kept from an earlier run" in done.stderr
-    assert {path.name[:3] for path in (out / "bundles").iterdir()} == {"gbt", "mlp"}
     trust = load_trusted_keys(signing_key.parent)
-    (path,) = (out / "bundles").glob("mlp-oracle-*")
+    (path,) = (out / "bundles").iterdir()
     bundle = read_bundle(path, schema=motion.schema, trust=trust)
     assert bundle.manifest.phases == CLASSES
     windows, expected = (

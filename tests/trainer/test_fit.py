@@ -109,7 +109,7 @@ def test_a_torn_state_is_not_believed_and_the_fit_begins_anew(
 def test_a_fit_process_that_is_killed_is_taken_up_by_the_next(motion: Dataset, tmp_path: Path) -> None:
     """The real thing: SIGKILL in the middle of `trainer fit`, then the same command again."""
     command = [sys.executable, "-m", "trainer.cli", "fit", str(motion.path), "--out", str(tmp_path / "out")]
-    command += ["--architectures", "mlp", "--threat-models", "oracle", "--workers", "1"]
+    command += ["--architectures", "mlp", "--threat-models", "oracle", "--quick", "--workers", "1"]
     code = "import sys; from trainer.architectures.training import state; state.EVERY_S = 0.0"
     code += "; from trainer.cli import main; sys.exit(main())"
     with subprocess.Popen([sys.executable, "-c", code, *command[3:]], stderr=subprocess.DEVNULL) as first:
