@@ -19,7 +19,8 @@ from tests.trainer.test_seeds import LARGEST
 from trainer.architectures.architecture import Architecture, FitSettings, Fitted, Model
 from trainer.architectures.gbt import Gbt
 from trainer.architectures.inputs import Normal
-from trainer.architectures.named import ARCHITECTURES
+from trainer.architectures.named import architecture_named
+from trainer.architectures.names import NAMES
 from trainer.architectures.net import Net, NetModel
 from trainer.architectures.training.seeded import seeded
 from trainer.dataset.dataset import Dataset
@@ -29,6 +30,8 @@ from trainer.dataset.side import Side, side_of
 Floats = NDArray[np.float32]
 IDS = tuple(channel.id for channel in CHANNELS)
 SETTINGS = FitSettings(seed=3, quick=True)
+
+ARCHITECTURES = tuple(map(architecture_named, NAMES))
 
 pytestmark = pytest.mark.slow
 
@@ -231,10 +234,9 @@ def test_cost_grows_with_the_model(case: tuple[Architecture, Fitted, Side], moti
 
 
 def test_every_architecture_is_listed_once_by_its_own_name() -> None:
-    assert [a.name for a in ARCHITECTURES] == ["gbt", "mlp", "cnn", "gru", "lstm", "transformer"]
-    from trainer.commands.fit_options import ALL
-
-    assert ALL.split(",") == [a.name for a in ARCHITECTURES]
+    assert tuple(architecture.name for architecture in ARCHITECTURES) == NAMES
+    with pytest.raises(ConfigError, match=r"no architecture 'svm'; expected some of gbt, mlp, .*; name those"):
+        architecture_named("svm")
 
 
 def test_the_realistic_view_is_without_the_guest() -> None:

@@ -22,8 +22,9 @@ from edge.runtimes import NativeRuntime
 from tests.compilers import counted, most_at_once
 from tests.conftest import Build, run_build
 from tests.pythons.found import HERE, interpreters_of
+from trainer.architectures import names
 from trainer.architectures.gbt import ROUNDS_QUICK, Gbt, GbtModel
-from trainer.architectures.named import ARCHITECTURES, architecture_named
+from trainer.architectures.named import architecture_named
 from trainer.compile.bars import AGREEMENT
 from trainer.dataset.open import open_dataset
 from trainer.dataset.samples import Samples
@@ -32,7 +33,7 @@ from trainer.fits.checkpoint import STAMP, load_checkpoint, read_curves, read_st
 from trainer.split import load_split
 
 pytestmark = pytest.mark.slow
-NAMES = tuple(f"{architecture.name}-{threat_model}" for architecture in ARCHITECTURES for threat_model in THREAT_MODELS)
+NAMES = tuple(f"{architecture}-{threat_model}" for architecture in names.NAMES for threat_model in THREAT_MODELS)
 
 
 def held_out(built: Build, schema: FeatureSchema, view: View, threat_model: ThreatModel) -> Samples:

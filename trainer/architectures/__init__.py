@@ -1,6 +1,7 @@
 """Six ways to make models, behind one seam.
 
 architecture.py   the seam: an architecture fits, a model predicts
+names.py          what they are called
 named.py          the list of them
 gbt.py            boosted trees, on summaries
 net.py            what the five nets share: one loop (training/), and being kept as arrays

@@ -1,26 +1,36 @@
-"""The architectures by name. This tuple is the list; nothing registers itself.
-
-Loads Keras: who wants one of them alone imports its file.
-"""
+"""The architectures by name. This is the list; nothing registers itself. Keras is loaded for those that need it."""
 
 from __future__ import annotations
 
-from contracts.errors import ConfigError
 from trainer.architectures.architecture import Architecture
-from trainer.architectures.cnn import Cnn
-from trainer.architectures.gbt import Gbt
-from trainer.architectures.gru import Gru
-from trainer.architectures.lstm import Lstm
-from trainer.architectures.mlp import Mlp
-from trainer.architectures.transformer import Transformer
-
-ARCHITECTURES: tuple[Architecture, ...] = (Gbt(), Mlp(), Cnn(), Gru(), Lstm(), Transformer())
+from trainer.architectures.names import unknown
 
 
 def architecture_named(name: str) -> Architecture:
     """Raises `ConfigError` for a name that is not there."""
-    for architecture in ARCHITECTURES:
-        if architecture.name == name:
-            return architecture
-    names = ", ".join(architecture.name for architecture in ARCHITECTURES)
-    raise ConfigError("--architectures", f"no architecture {name!r}", expected=f"some of {names}", remedy="name those")
+    match name:
+        case "gbt":
+            from trainer.architectures.gbt import Gbt
+
+            return Gbt()
+        case "mlp":
+            from trainer.architectures.mlp import Mlp
+
+            return Mlp()
+        case "cnn":
+            from trainer.architectures.cnn import Cnn
+
+            return Cnn()
+        case "gru":
+            from trainer.architectures.gru import Gru
+
+            return Gru()
+        case "lstm":
+            from trainer.architectures.lstm import Lstm
+
+            return Lstm()
+        case "transformer":
+            from trainer.architectures.transformer import Transformer
+
+            return Transformer()
+    raise unknown(name)

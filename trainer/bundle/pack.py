@@ -13,7 +13,6 @@ from contracts.bundle.keys import SigningKey
 from contracts.bundle.scorecard import Scorecard
 from contracts.features.schema import FeatureSchema
 from contracts.files import sha256
-from trainer.architectures.named import architecture_named
 from trainer.bundle import held_out, learned, provenance, sbom
 from trainer.compile.prove import Proven
 from trainer.split import Split
@@ -64,7 +63,7 @@ def pack(one: Proven, scorecard: Scorecard, decided: held_out.HeldOut, label: La
         schema_hash=label.schema.hash,
         phases=label.classes,
         channels=job.channels,
-        view=architecture_named(job.architecture).view,
+        view=one.view,
         artifacts=one.candidate.artifacts,
         members={},
         temperature=one.temperature,
@@ -90,7 +89,7 @@ def _provenance(one: Proven, card: Scorecard, label: Label) -> provenance.Proven
         recipe=label.split.recipe,
         held_out=label.split.held_out,
         command=label.command,
-        settings=architecture_named(one.job.architecture).resolved(one.job.settings, quick=one.job.quick),
+        settings=one.settings,
         form=one.candidate.form,
         version=library_versions()["phasewatch"],
         code=code_digest(*EVERYTHING),

@@ -13,7 +13,7 @@ from contracts.features.schema import FeatureSchema
 from contracts.files import write_file
 from contracts.shell.cli import print_json
 from contracts.shell.paths import shown, signing_key_path, trust_folder
-from trainer.commands.fit_options import add_fit, fit_plan, prepared
+from trainer.commands.fit_options import add_fit, fit_plan, require_packages
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
 from trainer.fits.plan import FitPlan, require_fit, require_views
 
@@ -57,7 +57,7 @@ def _build(options: argparse.Namespace) -> int:
     if "gbt" in fit.architectures and shutil.which("cc") is None:
         raise ConfigError("cc", "no such program", expected="a C compiler, for gbt", remedy="install gcc")
     key = load_signing_key(options.key) if options.key else None
-    prepared()
+    require_packages(fit.architectures)
     if key is None and not options.unsigned:
         key = _own_key()
     from trainer.build import build

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contracts.files import locked
 from contracts.shell.cli import print_json
-from trainer.commands.fit_options import prepared
+from trainer.commands.fit_options import require_packages
 from trainer.commands.options import Commands, add_engine, placed, workers_of
 
 
@@ -33,7 +33,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     out = placed(options, options.out)
     fits = load_fits(out)
-    prepared()
+    require_packages({job.architecture for job in fits.jobs})
     from trainer.evaluate.evaluation import evaluate
     from trainer.evaluate.kept import EVALUATION
     from trainer.report.tables import print_evaluation

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from contracts.files import locked
-from trainer.commands.fit_options import add_fit, fit_plan, prepared
+from trainer.commands.fit_options import add_fit, fit_plan, require_packages
 from trainer.commands.options import Commands, add_engine, placed, workers_of
 from trainer.fits.plan import require_fit
 
@@ -35,7 +35,7 @@ def _fit(options: argparse.Namespace) -> int:
 
     dataset = open_dataset(placed(options, options.dataset))
     require_fit(dataset, plan)
-    prepared()
+    require_packages(plan.architectures)
     from trainer.fits.stage import fit_models, split_all
 
     with locked(plan.out / ".lock"), engine(workers_of(options), options.cluster) as made:

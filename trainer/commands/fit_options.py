@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
+from collections.abc import Collection
 from pathlib import Path
 
 from contracts.errors import ConfigError
 from contracts.shell.cli import Parser
 from contracts.vocabulary import THREAT_MODELS, ThreatModel
+from trainer.architectures.names import NAMES, unknown
 from trainer.commands.options import listed, seed, whole
 from trainer.fits.plan import FitPlan, Search
 from trainer.split import recipe_named
 
-ALL = "gbt,mlp,cnn,gru,lstm,transformer"
+ALL = ",".join(NAMES)
 
 
 def add_fit(parser: Parser) -> None:
@@ -74,13 +77,8 @@ def fit_plan(options: argparse.Namespace, out: Path) -> FitPlan:
         )
     architectures = tuple(listed(options.architectures))
     for name in architectures:
-        if name not in ALL.split(","):
-            raise ConfigError(
-                "--architectures",
-                f"no architecture {name!r}",
-                expected=f"some of {ALL.replace(',', ', ')}",
-                remedy="name those",
-            )
+        if name not in NAMES:
+            raise unknown(name)
     try:
         seeds = tuple(seed(text) for text in listed(options.seed))
     except argparse.ArgumentTypeError as error:
@@ -111,16 +109,17 @@ def threat_models_named(text: str) -> tuple[ThreatModel, ...]:
     return tuple(known[name] for name in listed(text))
 
 
-def prepared() -> None:
-    """TensorFlow, before anything imports it in its own way. Raises `ConfigError` where it is not installed."""
-    from trainer.workers.tensorflow_ready import prepare
+def require_packages(architectures: Collection[str]) -> None:
+    """What fits them is loaded where it is needed, by workers; here only whether it is installed.
 
-    try:
-        prepare()
-    except ModuleNotFoundError as error:
-        raise ConfigError(
-            "trainer",
-            f"no package {error.name}",
-            expected="the trainer's packages",
-            remedy="install phasewatch[trainer]",
-        ) from None
+    Raises `ConfigError`.
+    """
+    wanted = {"xgboost"} if set(architectures) == {"gbt"} else {"xgboost", "tensorflow", "keras"}
+    for name in sorted(wanted):
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(
+                "trainer",
+                f"no package {name}",
+                expected="the trainer's packages",
+                remedy="install phasewatch[trainer]",
+            )

@@ -27,6 +27,7 @@ from trainer.compile.gate import Ground
 from trainer.compile.measure import Run, run_candidate
 from trainer.compile.reference import golden_rows, reference
 from trainer.dataset.open import open_dataset
+from trainer.dataset.shard import View
 from trainer.dataset.side import Side, side_of
 from trainer.evaluate.calibration import chosen_threshold, fitted_temperature
 from trainer.evaluate.familiarity import Fitted, fitted_familiarity, levels_of, mean_and_std
@@ -54,6 +55,7 @@ MOST = 0.1
 class Proven:
     """The candidate that ships, and what it and the model say of the held-out side.
 
+    view: of windows, what the model is given; settings: what it was fitted with.
     runs: every artifact in every runtime, the one that ships first; expected: the model's own (N, K). golden: windows,
     a few of each class, and what the artifact makes of them, within `tolerance` on any machine. temperature,
     abstain_below and filter are the artifact's own, chosen on validation. blind: (N,), held-out windows of which the
@@ -61,6 +63,8 @@ class Proven:
     """
 
     job: Job
+    view: View
+    settings: dict[str, float]
     candidate: Candidate
     runs: list[Run]
     expected: NDArray[np.float32]
@@ -90,7 +94,8 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
     opened = open_dataset(dataset)
     split = load_split(split_path(out, job.recipe), opened.digest)
     model = model_of(job, opened, split, out)
-    view = architecture_named(job.architecture).view
+    architecture = architecture_named(job.architecture)
+    view = architecture.view
     train, validation, test = (
         side_of(opened, view, job.channels, some) for some in (split.train, split.validation, split.test)
     )
@@ -146,6 +151,8 @@ def prove_job(job: Job, dataset: Path, out: Path, allow_float: bool, compilers: 
         compilation=Compilation(title=job.title, tried=tried, refused=None, notes=notes),
         proven=Proven(
             job=job,
+            view=view,
+            settings=dict(architecture.resolved(job.settings, quick=job.quick)),
             candidate=dataclasses.replace(candidate, exact=None),
             runs=[dataclasses.replace(run, probabilities=run.probabilities[scored]) for run in best.runs],
             expected=expected[scored],

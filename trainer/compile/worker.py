@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.fits.job import Job
-from trainer.workers.tensorflow_ready import prepare
+from trainer.workers.tensorflow_ready import prepare_for
 
 if TYPE_CHECKING:
     from trainer.compile.prove import Outcome
@@ -24,7 +24,7 @@ def prove(dataset: Path, out: Path, allow_float: bool, compilers: int) -> Callab
 
 
 def _prove(job: Job, *, dataset: Path, out: Path, allow_float: bool, compilers: int) -> Outcome:
-    prepare()
+    prepare_for(job.architecture)
     from trainer.compile.prove import prove_job
 
     return prove_job(job, dataset, out, allow_float, compilers)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.fits.job import Job
-from trainer.workers.tensorflow_ready import prepare
+from trainer.workers.tensorflow_ready import prepare_for
 
 if TYPE_CHECKING:
     from trainer.evaluate.answers import Answers
@@ -24,7 +24,7 @@ def answer(first_seed: int, dataset: Path, out: Path) -> Callable[[Job], Answers
 
 
 def _answer(job: Job, *, first_seed: int, dataset: Path, out: Path) -> Answers:
-    prepare()
+    prepare_for(job.architecture)
     from trainer.evaluate.answers import answers_of
 
     return answers_of(job, first_seed, dataset, out)

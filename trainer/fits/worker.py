@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.fits.job import Job
-from trainer.workers.tensorflow_ready import prepare
+from trainer.workers.tensorflow_ready import prepare_for
 
 if TYPE_CHECKING:
     from trainer.fits.plan import Search
@@ -25,7 +25,7 @@ def fit(dataset: Path, out: Path) -> Callable[[Job], str]:
 
 
 def _fit(job: Job, *, dataset: Path, out: Path) -> str:
-    prepare()
+    prepare_for(job.architecture)
     from trainer.fits.fit_one import fit_job
 
     return fit_job(job, dataset, out)
@@ -37,7 +37,7 @@ def study(search: Search, dataset: Path, out: Path) -> Callable[[Job], Tuned]:
 
 
 def _study(job: Job, *, search: Search, dataset: Path, out: Path) -> Tuned:
-    prepare()
+    prepare_for(job.architecture)
     from trainer.fits.study import run_study
 
     return run_study(job, search, dataset, out)

@@ -46,6 +46,12 @@ def load() -> None:
         import tensorflow  # noqa: F401
 
 
+def prepare_for(architecture: str) -> None:
+    """`prepare`, where a model is a net: trees need none of it."""
+    if architecture != "gbt":
+        prepare()
+
+
 @functools.cache
 def prepare() -> None:
     """`load`, and deterministic kernels."""
