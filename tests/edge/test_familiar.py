@@ -50,13 +50,13 @@ def test_where_nothing_was_observed_nothing_is_unfamiliar() -> None:
     assert p_values(np.array([np.nan]), np.zeros(500)).tolist() == [1.0]
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_at_most_one_window_in_a_hundred_of_the_same_kind_is_flagged(seed: int) -> None:
-    """The promise of split conformal prediction, for exchangeable windows."""
-    rng = np.random.default_rng(seed)
-    p = p_values(rng.gamma(2.0, size=4000), np.sort(rng.gamma(2.0, size=1000)))
-    assert (p < 0.01).mean() < 0.01 + 0.012  # three deviations of the calibration set's own chance
+def test_at_most_one_window_in_a_hundred_of_the_same_kind_is_flagged() -> None:
+    """The promise of split conformal prediction, for exchangeable windows: over many sets to compare with."""
+    rng = np.random.default_rng(0)
+    shares = [
+        (p_values(rng.gamma(2.0, size=400), np.sort(rng.gamma(2.0, size=1000))) < 0.01).mean() for _ in range(200)
+    ]
+    assert 0.0085 < np.mean(shares) < 0.0115  # 10 in 1,001, and four deviations of that mean
 
 
 def seen(schema: FeatureSchema, away: float, distances: int = 200) -> dict[str, bytes]:
