@@ -21,7 +21,7 @@ def run_forked(
     """None where it came to its end, or how it ended; after `limit_s` seconds it is killed.
 
     log: a file for what it says. modules: loaded beforehand besides; the first call decides, and none may start a
-    thread. Raises `WorkError` where no process can be started.
+    thread that a fork would lose (docs/adr/0047). Raises `WorkError` where no process can be started.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainer.workers.tensorflow_loaded", *modules])

@@ -35,7 +35,7 @@ def _without_unused() -> Iterator[None]:
 
 @functools.cache
 def load() -> None:
-    """Import TensorFlow and Keras, without banners. No thread is started: the process may still fork."""
+    """Import TensorFlow and Keras, without banners. It starts no thread that a fork would lose."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"  # its kernels choose their order of summation by machine
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")

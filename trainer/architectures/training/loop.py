@@ -136,7 +136,7 @@ def compiled(net: keras.Model, train: Side, loop: Loop) -> tuple[Batches, int]:
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=loop.decay, clipnorm=1.0)
     score = keras.metrics.F1Score(average="macro")
-    # with all their variables made, the step is traced once; else a second time, which takes as long as ten epochs
+    # with all variables made the step is traced once; else twice, a second or two each
     optimizer.build(net.trainable_variables)
     nothing = np.zeros((1, len(train.classes)), np.float32)
     score.update_state(nothing, nothing)
