@@ -38,8 +38,8 @@ TRUST ?=
 REVISION ?=
 SEED ?= 1
 CORPUS ?= tests/corpus
-# One process more than cores: many tests wait for a guest, a broker or a page.
-JOBS ?= $(shell expr $$(nproc) + 1)
+# Two processes more than cores: many tests wait for a guest, a broker or a page.
+JOBS ?= $(shell expr $$(nproc) + 2)
 
 .PHONY: help setup demo guest lab-guests record-corpus deb test test-boot roots test-arm64 arm64 test-pythons pythons lint bench release-check system \
 	schemas lock clean
@@ -67,7 +67,7 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 	@$(BIN)/python -m trainer.demo --store $(STORE) --out $(OUT) --speed $(SPEED) \
 		$(if $(AGAIN),--again) $(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
-test: ## everything: linters, types, floors, and all tests, one process per core (JOBS=0: in one; PYTEST_ARGS=…)
+test: ## everything: linters, types, floors, and all tests, in up to four processes (JOBS=0: in one; PYTEST_ARGS=…)
 	@$(MAKE) --no-print-directory --jobs=2 setup system
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
