@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from trainer.workers.processes import fault_of
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ def run_child(command: Sequence[str], limit_s: float, folder: Path | None = None
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
         return Ended(f"took over {limit_s:.0f} s")
-    if done.returncode < 0:
-        return Ended(f"died of {signal.Signals(-done.returncode).name}")
-    if done.returncode:
-        complaints = done.stderr.decode(errors="replace").strip().splitlines()
-        return Ended(f"ended with {done.returncode}", complaints=tuple(complaints))
-    return Ended(None, done.stdout)
+    fault = fault_of(done.returncode)
+    if fault is None:
+        return Ended(None, done.stdout)
+    # one that a signal ended did not choose its last words
+    complaints = done.stderr.decode(errors="replace").strip().splitlines() if done.returncode > 0 else []
+    return Ended(fault, complaints=tuple(complaints))

@@ -22,7 +22,7 @@ from trainer.workers.forked import run_forked
 
 LIMIT_S = 600
 """For one form; the slowest takes ten seconds where it has a core to itself."""
-_NETS = ("trainer.architectures.named", "trainer.compile.flatbuffer", "trainer.compile.nets")
+_NETS = ("trainer.compile.flatbuffer", "trainer.compile.nets")
 """What makes candidates of nets."""
 _STARTED, _FAILED, _FACTS = "started", "failed", "facts.json"
 

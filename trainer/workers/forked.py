@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from trainer.workers.processes import starting
+from trainer.workers.processes import fault_of, starting
 
 A = TypeVar("A")
 
@@ -25,7 +24,7 @@ def run_forked(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainer.workers.tensorflow_loaded", *modules])
-    process = context.Process(target=_begin, args=(work, given, os.fsencode(log)))
+    process = context.Process(target=_begin, args=(work, given, log))
     with starting():
         process.start()
     process.join(limit_s)
@@ -33,15 +32,11 @@ def run_forked(
         process.kill()
         process.join()
         return f"took over {limit_s:.0f} s"
-    status = process.exitcode or 0
-    process.close()
-    if status < 0:
-        return f"died of {signal.Signals(-status).name}"
-    return f"ended with {status}" if status else None
+    return fault_of(process.exitcode or 0)
 
 
-def _begin(work: Callable[[A], None], given: A, log: bytes) -> None:
-    with open(os.fsdecode(log), "wb") as file:  # noqa: PTH123 - a name that may not be UTF-8
+def _begin(work: Callable[[A], None], given: A, log: Path) -> None:
+    with log.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     work(given)

@@ -37,6 +37,13 @@ def require_interpreter() -> None:
             raise OSError(f"{program} ended with status {done.returncode}")
 
 
+def fault_of(status: int) -> str | None:
+    """How a process ended, by its status: less than 0 for a signal. None where nothing was wrong."""
+    if status < 0:
+        return f"died of {signal.Signals(-status).name}"
+    return f"ended with {status}" if status else None
+
+
 def begin() -> None:
     """Interrupts are left to the parent."""
     guard()

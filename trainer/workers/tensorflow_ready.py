@@ -43,7 +43,7 @@ def load() -> None:
     os.environ.setdefault("KERAS_HOME", os.devnull)
     with hushed(), _without_unused():
         import keras  # noqa: F401 # loaded now, so that it finds none of the unused either
-        import tensorflow  # noqa: F401
+        import tensorflow  # noqa: F401 # the same; `prepare` sets it up
 
 
 def prepare_for(architecture: str) -> None:
