@@ -214,7 +214,7 @@ def test_a_hostile_name_does_nothing(start: Start, page: Page, tmp_path: Path) -
         for number, data in enumerate(wrong, start=1):
             event = make_event(data, node="n", guest="g", t_wall_ns=now, schema_hash="a" * 64)
             line.publish("phasewatch/n/g/window", numbered(encode_event(event), number))
-        assert line.wait(lambda: len(line.answers) == len(HOSTILE) + 1 + len(wrong), 10)
+        assert line.wait(lambda: len(line.answers) == len(HOSTILE) + 1 + len(wrong), 60)
         page.goto(served.address)
         expect(page.locator("tbody tr")).to_have_count(1)
         expect(page.locator("main")).to_contain_text("messages on our topics were no events of ours.")

@@ -205,13 +205,13 @@ def test_the_command_ends_with_its_report_when_it_is_stopped_and_with_1_where_so
     for number in (1, 2, 4):
         line.publish(TOPIC, event(number))
     line.publish("phasewatch/n/g/window", b"a stranger's payload \x1b[31m")
-    assert line.wait(lambda: len(line.answers) == 4, 10)
+    assert line.wait(lambda: len(line.answers) == 4, 60)
     assert listening.stderr is not None
     said = [listening.stderr.readline() for _ in range(2)]
     assert said[0] == f"gap: {SOURCE}: 3 passed over\n"
     assert said[1].startswith("violation: phasewatch/n/g/window: ")
     listening.send_signal(signal.SIGTERM)
-    out, rest = listening.communicate(timeout=20)
+    out, rest = listening.communicate(timeout=60)
     assert listening.returncode == 1
     assert (json.loads(out)["missing"], json.loads(out)["violations"]) == (1, 1)
     assert "Traceback" not in rest

@@ -23,7 +23,7 @@ def retain(url: str, *topics: str) -> None:
     line = Line(parse_broker(url), "filler", 5)
     assert line.call() is None
     mids = [line.publish(topic, b"online" if topic.endswith("y") else b"{}", retain=True) for topic in topics]
-    assert line.wait(lambda: set(mids) <= line.answers.keys(), 10)
+    assert line.wait(lambda: set(mids) <= line.answers.keys(), 60)
     line.close()
 
 
@@ -59,7 +59,7 @@ def test_a_node_is_forgotten_unless_its_agent_is_online(
     line = Line(parse_broker(mosquitto), "filler", 5)
     assert line.call() is None
     line.publish("phasewatch/n/availability", b"offline", retain=True)
-    assert line.wait(lambda: bool(line.answers), 10)
+    assert line.wait(lambda: bool(line.answers), 60)
     line.close()
     assert main(["forget", "n", "--broker", mosquitto]) == 0
     assert retained(mosquitto, tmp_path) == []

@@ -139,11 +139,11 @@ def while_the_current_one_opens(models: Follower, drop: Callable[[], None]) -> N
 
     def opening() -> None:
         entered.set()
-        assert dropped.wait(30)
+        assert dropped.wait(60)
 
     models._site.on_opening[NEW] = opening  # type: ignore[attr-defined]  # an Eventful one
     assert models.poll() is False
-    assert entered.wait(30)
+    assert entered.wait(60)
     drop()
     dropped.set()
 

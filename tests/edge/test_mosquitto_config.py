@@ -70,7 +70,7 @@ def test_an_agent_speaks_for_its_own_node_alone_and_a_dashboard_only_reads(site:
     reader = Line(dashboard, "dashboard", 5)
     assert reader.call() is None
     reader.subscribe(["phasewatch/+/+/+"])
-    assert reader.wait(lambda: reader.granted, 10)
+    assert reader.wait(lambda: reader.granted, 60)
     with opened(tmp_path / "o") as outbox:
         put_windows(outbox, 0, 3, node="pi-1")
         put_windows(outbox, 0, 2, node="pi-2")  # of which it may not speak
@@ -79,17 +79,17 @@ def test_an_agent_speaks_for_its_own_node_alone_and_a_dashboard_only_reads(site:
         delivery.hang_up()
         aside = [(one.topic, one.why) for one in outbox.aside()]  # the notice of the gap too
         assert aside == [(f"phasewatch/pi-2/g/{kind}", "Not authorized") for kind in ("window", "window", "gap")]
-    assert reader.wait(lambda: len(reader.heard) >= 3, 10)
+    assert reader.wait(lambda: len(reader.heard) >= 3, 60)
     topics = [one.topic for one in reader.heard]
     assert topics == ["phasewatch/pi-1/g/window"] * 3
     mid = reader.publish("phasewatch/pi-1/g/window", b"forged")
-    assert reader.wait(lambda: mid in reader.answers, 10)
+    assert reader.wait(lambda: mid in reader.answers, 60)
     assert reader.answers[mid] == "Not authorized"
     reader.close()
     keeper = Line(broker(site, tmp_path, "keeper", "keeper-1"), "keeper", 5)
     assert keeper.call() is None
     mid = keeper.publish("phasewatch/pi-1/availability", b"", retain=True)
-    assert keeper.wait(lambda: mid in keeper.answers, 10)
+    assert keeper.wait(lambda: mid in keeper.answers, 60)
     assert keeper.answers[mid] is None
     keeper.close()
 
@@ -124,14 +124,14 @@ def test_a_bridge_brings_everything_to_the_centre_through_an_outage_of_it(tmp_pa
         put_windows(outbox, 0, 300)
         assert delivery.wait_empty(60)  # the centre is not there yet
         with mosquitto_on(centre, tmp_path / "one") as url, auditing(url) as audit:
-            report = audit.report(300, 30)
+            report = audit.report(300)
             assert (report.whole, report.streams["/phasewatch/n/g"].first) == (True, 1)
             put_windows(outbox, 300, 100)
-            assert audit.report(400, 30).whole
+            assert audit.report(400).whole
         put_windows(outbox, 400, 300)  # it is away
         assert delivery.wait_empty(60)
         time.sleep(0.2)
         with mosquitto_on(centre, tmp_path / "two") as url, auditing(url) as audit:
-            report = audit.report(300, 30)
+            report = audit.report(300)
             assert (report.whole, report.streams["/phasewatch/n/g"].last) == (True, 700)
         delivery.hang_up()

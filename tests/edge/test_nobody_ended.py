@@ -150,7 +150,7 @@ def never(_models: Follower, _hold: Event) -> None:
 
 def pending(models: Follower, hold: Event) -> None:
     """The loading thread has other work, and the end comes first."""
-    models._pool.submit(hold.wait, 30)
+    models._pool.submit(hold.wait, 60)
     assert models.poll() is False
     assert models._loading is not None
     models._loading.add_done_callback(lambda _: hold.set())
@@ -162,7 +162,7 @@ def running(models: Follower, hold: Event) -> None:
 
     def opening() -> None:
         entered.set()
-        assert hold.wait(30)
+        assert hold.wait(60)
 
     def ending(wait: bool = True, *, cancel_futures: bool = False) -> None:
         hold.set()
@@ -171,7 +171,7 @@ def running(models: Follower, hold: Event) -> None:
     models._site.on_opening[NEW] = opening  # type: ignore[attr-defined]  # an Eventful one
     models._pool.shutdown = ending  # type: ignore[method-assign]  # the moment at which the end waits
     assert models.poll() is False
-    assert entered.wait(30)
+    assert entered.wait(60)
 
 
 def finished(models: Follower, _hold: Event) -> None:

@@ -99,7 +99,7 @@ def test_a_stranger_cannot_end_an_agent_that_has_its_place(
         for payload in (b"", b"{}", b"\xff" * 2000, b"[" * 5000, msgspec.json.encode(older)):
             stranger.publish("phasewatch/n/session", payload)
             stranger.publish("phasewatch/n/availability", b"offline", retain=True)
-        stranger.wait(lambda: len(stranger.answers) == 10, 10)
+        stranger.wait(lambda: len(stranger.answers) == 10, 60)
         until(lambda: "it speaks under our name" in caplog.text, 60, "a word about it")
         assert "\x1b" not in caplog.text
         fill(outbox, 0, 5)

@@ -71,7 +71,7 @@ def test_a_source_that_fails_is_tried_again_until_it_is_back(
     one.fails = fault
     until(lambda: supervised.down is not None, 60, "loss")
     supervised.stop()
-    supervised.join(5)
+    supervised.join(60)
     assert one.closed == one.opened
     assert caplog.text.count("g qmp: up") == 1
     if isinstance(fault, SourceError):
@@ -85,7 +85,7 @@ def test_what_a_guest_has_said_is_one_printable_line(quick: None, caplog: pytest
     supervised.start()
     until(lambda: one.opened > 1, 60, "tries")
     supervised.stop()
-    supervised.join(5)
+    supervised.join(60)
     assert supervised.down is not None
     assert supervised.down.isprintable()
     assert "\nedge: all is well" not in caplog.text
@@ -101,7 +101,7 @@ def test_one_that_hangs_holds_up_no_other(quick: None) -> None:
     assert stuck.reads <= fine.reads / 5
     for supervised in both:
         supervised.stop()
-        supervised.join(5)
+        supervised.join(60)
 
 
 def test_ticks_that_are_late_are_skipped_and_counted_and_never_made_up(quick: None) -> None:
@@ -111,7 +111,7 @@ def test_ticks_that_are_late_are_skipped_and_counted_and_never_made_up(quick: No
     supervised.start()
     until(lambda: one.reads >= 5, 60, "reads")
     supervised.stop()
-    supervised.join(5)
+    supervised.join(60)
     state = supervised.state()
     assert state.skipped >= 2 * (one.reads - 2)
     assert len(state.took_ms) <= one.reads
@@ -136,5 +136,5 @@ def test_a_thread_that_was_told_to_stop_ends_at_once(quick: None) -> None:
     supervised = Supervised(one, lambda *_: None, "g")
     supervised.start()
     supervised.stop()
-    supervised.join(5)
+    supervised.join(60)
     assert not any(thread.name == "g" for thread in threading.enumerate())

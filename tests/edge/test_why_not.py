@@ -138,7 +138,7 @@ def test_websockets_carry_what_a_plain_connection_carries(authority: Authority, 
         sent.subscribe(["t/#"])
         # few: mosquitto 2.0.11 serves a WebSocket ten times a second
         mids = [sent.publish("t/x", b"%d" % n + bytes(5000), user=(("bundle", "b"),)) for n in range(20)]
-        assert sent.wait(lambda: set(mids) <= sent.answers.keys() and len(sent.heard) == 20, 20)
+        assert sent.wait(lambda: set(mids) <= sent.answers.keys() and len(sent.heard) == 20, 60)
         assert [int(one.payload.rstrip(b"\0")) for one in sent.heard] == list(
             range(20)
         )  # mosquitto 2.0.11 serves a WebSocket ten times a second

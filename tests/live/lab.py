@@ -157,7 +157,7 @@ class Agent:
     def stop(self) -> int:
         """SIGTERM; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 class Guest:
@@ -239,7 +239,7 @@ class Guest:
         """As a crash would."""
         pid = int((self.folder / "pid").read_text())
         os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def ask(path: Path, command: str, **arguments: Any) -> Any:

@@ -113,7 +113,7 @@ def test_what_happens_to_a_guest_is_counted_up_to_its_last_word(
         ask(tmp_path / "control", command)
     collector.read()
     ask(tmp_path / "control", "quit")
-    process.wait(10)
+    process.wait(60)
     with pytest.raises(SourceError):
         for _ in range(5):
             collector.read()

@@ -56,7 +56,7 @@ class Recorder:
 
     def end(self, number: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 def publish(lab: Lab, payload: object, *options: str) -> None:

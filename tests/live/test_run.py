@@ -64,7 +64,7 @@ class Place:
         for agent in self._running:
             if agent.process.poll() is None:
                 agent.process.kill()
-                agent.process.wait(10)
+                agent.process.wait(60)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_an_agent_that_is_killed_again_and_again_loses_no_event_and_renames_none
         agent.says("g qmp: ", count=i + 1)
         time.sleep(random.Random().uniform(0.5, 8))  # wherever that may be
         agent.process.send_signal(signal.SIGKILL)
-        agent.process.wait(10)
+        agent.process.wait(60)
         began = queued(tmp_path / "outbox.sqlite")
     assert len(began) >= 3
     with mosquitto_on(place.port, tmp_path):
@@ -174,11 +174,11 @@ def test_an_agent_that_does_not_wait_is_refused_without_a_guest_or_a_bundle(plac
     whole = re.sub('file = ".*bundle"\n', "", place.config.read_text())
     place.config.write_text(whole)
     agent = place.run()
-    assert agent.process.wait(30) == 2
+    assert agent.process.wait(60) == 2
     assert "no bundle is installed; expected one; edge install BUNDLE" in agent.log
     place.config.write_text(whole.partition("[[guest]]")[0])
     agent = place.run()
-    assert agent.process.wait(30) == 2
+    assert agent.process.wait(60) == 2
     assert "no [[guest]]; expected the tables of edge.toml" in agent.log
 
 
@@ -264,7 +264,7 @@ def count(folder: Path) -> int:
 def test_what_will_not_do_is_refused_before_anything_starts(place: Place, spoil: Any, message: str) -> None:
     place.config.write_text(spoil(place.config.read_text()))
     agent = place.run()
-    assert agent.process.wait(30) == 2
+    assert agent.process.wait(60) == 2
     assert message in agent.log
     assert not (place.folder / "outbox.sqlite").exists()
     assert len(agent.log.splitlines()) == 1

@@ -58,7 +58,7 @@ def test_the_store_keeps_every_event_once_through_a_restart_of_itself_and_a_stra
         assert stranger.call() is None
         for payload in (b"\xff", b"{}", b'{"source": 1}', b""):
             stranger.publish("phasewatch/n/g/window", payload)
-        assert stranger.wait(lambda: len(stranger.answers) == 4, 10)
+        assert stranger.wait(lambda: len(stranger.answers) == 4, 60)
         stranger.close()
         put_windows(outbox, 1, 50)  # told again: other places, the same events
         assert delivery.wait_empty(60)
@@ -66,7 +66,7 @@ def test_the_store_keeps_every_event_once_through_a_restart_of_itself_and_a_stra
         put_windows(outbox, 401, 1)
         until(lambda: stored(path) == 401 + first, 60, "all of them, once each")
         store.terminate()
-        _, said = store.communicate(timeout=10)
+        _, said = store.communicate(timeout=60)
         assert said.count(b"no event") == 4
         assert b"Traceback" not in said
         delivery.hang_up()

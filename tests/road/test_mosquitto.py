@@ -168,7 +168,7 @@ def test_stopping_the_agent_ends_it_in_order_and_keeps_its_events(tmp_path: Path
     agent = subprocess.Popen(replay_command(built, tmp_path, mosquitto, "--speed", "1"), stderr=subprocess.DEVNULL)
     subscriber.wait_for(1, "/episode")
     os.kill(agent.pid, signal.SIGTERM)
-    assert agent.wait(10) == 130
+    assert agent.wait(60) == 130
     assert subscriber.wait_for(2, "pi-1/availability") == [b"online", b"stopped"]
     subscriber.close()
 
@@ -178,7 +178,7 @@ def test_killing_the_agent_leaves_offline_by_last_will(tmp_path: Path, mosquitto
     agent = subprocess.Popen(replay_command(built, tmp_path, mosquitto, "--speed", "1"), stderr=subprocess.DEVNULL)
     subscriber.wait_for(1, "/episode")
     agent.kill()
-    agent.wait(10)
+    agent.wait(60)
     assert subscriber.wait_for(2, "pi-1/availability") == [b"online", b"offline"]
     subscriber.close()
 
