@@ -69,7 +69,7 @@ def bench_loop(out: Path) -> None:
         def bare() -> None:
             keras.utils.set_random_seed(0)
             model = net()
-            batches, epochs = compiled(model, train, loop)
+            batches, epochs, rate = compiled(model, train, loop)
             model.fit(
                 train.windows,
                 eye[train.y],
@@ -78,6 +78,7 @@ def bench_loop(out: Path) -> None:
                 validation_batch_size=512,
                 epochs=epochs,
                 batch_size=batches.size,
+                callbacks=[rate],
                 verbose=0,
             )
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,6 +67,18 @@ def precision() -> Iterator[None]:
         keras.mixed_precision.set_dtype_policy(before)
 
 
+class _Rate(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
+    """Sets the rate before each step. A schedule that is handed to Keras's optimizer is evaluated once per weight, and
+    its branches make up a fifth of the graph."""
+
+    def __init__(self, schedule: Callable[[Any], Any], optimizer: keras.optimizers.Optimizer) -> None:
+        super().__init__()
+        self._set = tf.function(lambda: optimizer.learning_rate.assign(schedule(optimizer.iterations.value)))
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002 # keras names them
+        self._set()
+
+
 class _Worth(keras.callbacks.Callback):  # type: ignore[misc]  # keras has no types
     """Of epochs with the same macro F1 the one with the least loss is the best: on a small validation side many have
     the same. On one of fewer windows than `FEWEST` the last epoch is. Comes before the stopper among callbacks."""
@@ -95,7 +108,7 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
 
     Raises `StorageError` if its state cannot be kept.
     """
-    batches, epochs = compiled(net, train, loop)
+    batches, epochs, rate = compiled(net, train, loop)
     held = Batches(validation, 512, loop.seed, np.ones(len(train.classes), np.float32))
     stopper = keras.callbacks.EarlyStopping(
         monitor=_WATCHED, mode="max", patience=max(10, epochs // 4), restore_best_weights=True
@@ -112,7 +125,7 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
                 initial_epoch=first,
                 epochs=epochs,
                 validation_data=held.in_order(),
-                callbacks=[_Worth(len(validation)), stopper, guard, keeper, _Told(epochs, loop.progress)],
+                callbacks=[rate, _Worth(len(validation)), stopper, guard, keeper, _Told(epochs, loop.progress)],
                 shuffle=False,
                 verbose=0,
             )
@@ -125,20 +138,20 @@ def fit_net(net: keras.Model, train: Side, validation: Side, loop: Loop) -> tupl
     return curves, fault
 
 
-def compiled(net: keras.Model, train: Side, loop: Loop) -> tuple[Batches, int]:
-    """Make a net ready: the batches it will see, and for how many epochs at most."""
+def compiled(net: keras.Model, train: Side, loop: Loop) -> tuple[Batches, int, keras.callbacks.Callback]:
+    """Make a net ready: the batches it will see, for how many epochs at most, and what sets its rate."""
     batches = Batches(train, batch_size(len(train)), loop.seed, train.class_weights)
     epochs = loop.epochs(len(batches))
     steps = epochs * len(batches)
     warm_up = max(1, steps // 20)
-    rate = keras.optimizers.schedules.CosineDecay(
+    schedule = keras.optimizers.schedules.CosineDecay(
         0.0, decay_steps=max(1, steps - warm_up), warmup_target=loop.rate, warmup_steps=warm_up
     )
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=loop.decay, clipnorm=1.0)
+    optimizer = keras.optimizers.AdamW(0.0, weight_decay=loop.decay, clipnorm=1.0)
     score = keras.metrics.F1Score(average="macro")
     # with all variables made the step is traced once; else twice, a second or two each
     optimizer.build(net.trainable_variables)
     nothing = np.zeros((1, len(train.classes)), np.float32)
     score.update_state(nothing, nothing)
     net.compile(optimizer=optimizer, loss=keras.losses.CategoricalCrossentropy(), metrics=[score])
-    return batches, epochs
+    return batches, epochs, _Rate(schedule, optimizer)
