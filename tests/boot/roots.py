@@ -50,6 +50,10 @@ CLEAN = tuple(
 AMD64 = Root("bookworm", "amd64", "machine-amd64", (*_NEEDED, *_MORE, "linux-image-cloud-amd64", "qemu-system-x86"))
 ARM64 = Root("trixie", "arm64", "machine-arm64", (*_NEEDED, *_MORE, "linux-image-cloud-arm64", "qemu-system-arm"))
 """Whole machines; in the first a container is booted, too. The second takes minutes to make."""
+_INITRD = """cd "$1/etc/initramfs-tools"
+echo MODULES=list > conf.d/small; printf "%s\\n" virtio_pci virtio_blk ext4 > modules
+chroot "$1" update-initramfs -c -k all"""
+"""A small one, and once: the kernel's package makes one of all drivers, and a trigger the same once more."""
 TAKE_MINUTES = frozenset({"bookworm-arm64", "trixie-arm64", ARM64.name})
 """To make, and to install into: under emulation. They are made when they are asked for (`make test-boot`)."""
 MADE = (*CLEAN, AMD64)
@@ -65,7 +69,9 @@ def made(root: Root) -> Path:
             # in mounts of its own: one that is killed leaves no /sys behind, into which a removal would reach
             where = (f"--architectures={root.architecture}", f"--include={','.join(root.packages)}")
             how = ("--mode=root", "--variant=apt", '--aptopt=APT::Install-Recommends "false"', "--skip=check/qemu")
-            run(["unshare", "--mount", "mmdebstrap", *how, *where, root.suite, str(root.path)])
+            hook = (f"--customize-hook={_INITRD}",) if root in (AMD64, ARM64) else ()
+            command = ("unshare", "--mount", "mmdebstrap", *how, *where, *hook, root.suite, str(root.path))
+            run(["env", "INITRD=No", *command])
     return root.path
 
 

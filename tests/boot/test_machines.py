@@ -11,7 +11,7 @@ import pytest
 
 from contracts.features.schema import FeatureSchema
 from tests.boot.clean import Clean, clean
-from tests.boot.conftest import build_debs
+from tests.boot.conftest import Debs, build_debs
 from tests.boot.guide import X86
 from tests.boot.machine import Machine, disk_of, with_scenario
 from tests.boot.roots import AMD64, ARM64, REPO, Root, emulated, made
@@ -62,13 +62,17 @@ systemctl disable phasewatch-dashboard pmacctd nfacctd sfacctd uacctd 2>/dev/nul
     ],
 )
 def test_a_machine_boots_watches_survives_and_comes_back(
-    root: Root, steps: str, tmp_path: Path, schema: FeatureSchema, signing_key: Path
+    root: Root, steps: str, tmp_path: Path, schema: FeatureSchema, signing_key: Path, debs: Debs
 ) -> None:
     arm = root.architecture == "arm64"
     with emulated() if arm else contextlib.nullcontext():
         base = made(root)
         with clean(base, tmp_path / "root", room="4G") as inside:
-            _set_up(inside, root, tmp_path, schema, signing_key)
+            if arm:
+                packages, other = _packages(root, tmp_path, schema, signing_key)
+            else:
+                packages, other = debs.site, debs.bundles[1]
+            _set_up(inside, root, packages, other)
             with_scenario(inside.path)
             boot = tmp_path / "boot"
             boot.mkdir()
@@ -95,16 +99,20 @@ def test_a_machine_boots_watches_survives_and_comes_back(
     assert waited >= queued > 0, "what was in the outbox when the plug was pulled is sent after it"
 
 
-def _set_up(inside: Clean, root: Root, folder: Path, schema: FeatureSchema, signing_key: Path) -> None:
-    """Install, configure, enable: as the guide does it, in a root that is not booted yet."""
-    machine = {"amd64": "x86_64", "arm64": "aarch64"}[root.architecture]
-    first, other = (make_bundle(folder, schema, signing_key, one, machine=machine) for one in (0, 1))
+def _packages(root: Root, folder: Path, schema: FeatureSchema, signing_key: Path) -> tuple[Path, Path]:
+    """A folder with packages that bring a bundle along, and another bundle: for a processor that is not this one."""
+    first, other = (make_bundle(folder, schema, signing_key, one, machine="aarch64") for one in (0, 1))
     build_debs(
         folder / "debs", "--suite", root.suite, "--architecture", root.architecture,
         "--bundle", str(first), "--trust", str(signing_key.with_suffix(".pub")), "--compress", "gzip",
     )  # fmt: skip
+    return folder / "debs", other
+
+
+def _set_up(inside: Clean, root: Root, packages: Path, other: Path) -> None:
+    """Install, configure, enable: as the guide does it, in a root that is not booted yet."""
     home = inside.path / "root"
-    for package in (folder / "debs").glob("phasewatch-edge_*.deb"):
+    for package in packages.glob("phasewatch-edge_*.deb"):
         shutil.copy(package, home)
     shutil.copy(other, home / "other.bundle")
     env = (REPO / "firmware-config" / "systemd" / "camera-1.env").read_text()

@@ -27,10 +27,11 @@ def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, bui
     """Python 3.11 takes tflite-runtime, later ones LiteRT. The ids name the Pythons that were found; see the header."""
     python = PYTHONS[version]
     venv = tmp_path / "venv"
-    subprocess.run([python, "-m", "venv", venv], check=True)
-    pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([python, "-m", "venv", "--without-pip", venv], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", str(venv / "bin" / "python"), "--disable-pip-version-check"]
+    install = [*pip, "install", "--quiet"]
     requirements = ROOT / "firmware-config" / "requirements.txt"
-    subprocess.run([*pip, "--require-hashes", "-r", str(requirements)], check=True)
+    subprocess.run([*install, "--require-hashes", "-r", str(requirements)], check=True)
     source = tmp_path / "source"
     for name in ("contracts", "edge", "trainer"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -39,14 +40,12 @@ def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, bui
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
     subprocess.run([*wheel, str(source)], check=True)
     (built_wheel,) = tmp_path.glob("phasewatch-*.whl")
-    subprocess.run([*pip, "--no-deps", str(built_wheel)], check=True)
+    subprocess.run([*install, "--no-deps", str(built_wheel)], check=True)
 
-    listed = subprocess.run(
-        [*pip[:3], "list", "--format", "json", "--disable-pip-version-check"], capture_output=True, check=True
-    )
+    listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, check=True)
     names = {entry["name"].lower() for entry in json.loads(listed.stdout)}
     assert not names & FORBIDDEN
-    checked = subprocess.run([*pip[:3], "check"], capture_output=True, text=True, check=False)
+    checked = subprocess.run([*pip, "check"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
 
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}

@@ -38,11 +38,16 @@ def motion(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return motion_set(tmp_path_factory.mktemp("motion") / "set", windows=180)
 
 
+@pytest.fixture(scope="module")
+def fitted(motion: Dataset) -> Fitted:
+    architecture = architecture_named("mlp")
+    return architecture.fit(*sides(motion, architecture), FitSettings(seed=0, quick=True))
+
+
 @pytest.fixture
-def kept(motion: Dataset, tmp_path: Path) -> tuple[Architecture, Fitted, Stamp, Path]:
+def kept(motion: Dataset, fitted: Fitted, tmp_path: Path) -> tuple[Architecture, Fitted, Stamp, Path]:
     """A checkpoint."""
     architecture = architecture_named("mlp")
-    fitted = architecture.fit(*sides(motion, architecture), FitSettings(seed=0, quick=True))
     stamp = Stamp(
         architecture="mlp",
         version=architecture.version,

@@ -274,7 +274,7 @@ def test_a_fit_runs_to_its_end_where_too_few_windows_could_stop_it(
 ) -> None:
     architecture = architecture_named("mlp")
     train, validation = sides(motion, architecture)
-    monkeypatch.setattr(loops, "EPOCHS_QUICK", 60)
+    monkeypatch.setattr(loops, "EPOCHS_QUICK", 24)
 
     def fitted(fewest: int) -> Curves:
         monkeypatch.setattr(loops, "FEWEST", fewest)
@@ -283,8 +283,8 @@ def test_a_fit_runs_to_its_end_where_too_few_windows_could_stop_it(
     stopped, whole = fitted(len(validation)), fitted(len(validation) + 1)
     worth = np.array(stopped.validation_f1) - 1e-4 * np.array(stopped.validation_loss)
     assert worth[stopped.best] == pytest.approx(worth.max(), abs=1e-6)
-    assert len(stopped.loss) <= len(whole.loss) == 60
-    assert whole.best == 59
+    assert len(stopped.loss) <= len(whole.loss) == 24
+    assert whole.best == 23
 
 
 def test_labels_that_are_no_class_are_refused(motion: Dataset) -> None:
