@@ -15,7 +15,7 @@ SUITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= 
 WHICH := import sys; print(*sys.version_info[:3], sys.base_prefix)
 NAMED := import sys, importlib.util as u; \
 	print("%s (%d.%d%s)" % (sys.argv[1], *sys.version_info[:2], "" if u.find_spec("ensurepip") else " without venv"))
-MADE_BY := $(shell $(BIN)/python -c '$(WHICH)' 2>/dev/null)
+MADE_BY := $(shell $(BIN)/python -c 'import pip; $(WHICH)' 2>/dev/null)
 ifeq ($(origin PYTHON),undefined)
 CANDIDATES := python3.13 python3.12 python3.11 python3
 PYTHON = $(firstword $(shell for p in $(CANDIDATES); do $$p -c '$(SUITS)' 2>/dev/null && echo $$p; done; :))
@@ -51,13 +51,15 @@ help: ## this list
 setup: $(READY) ## the environment alone, in .venv, by the newest Python from 3.11 to 3.13 (PYTHON=…)
 
 ifdef REMADE
-.PHONY: $(READY)
+.PHONY: $(READY) $(BIN)/python
 endif
 
-$(READY): constraints.txt pyproject.toml
+$(BIN)/python:
 	@$(or $(PYTHON),false) -c '$(SUITS)' 2>/dev/null || { \
 		echo "make: found $(or $(FOUND),no Python); expected Python 3.11, 3.12 or 3.13 with venv (Debian: python3-venv); install it, or say make PYTHON=/path/to/python3" >&2; exit 2; }
 	$(PYTHON) -m venv $(if $(REMADE),--clear) $(VENV)
+
+$(READY): constraints.txt pyproject.toml | $(BIN)/python
 	@echo "installing the pinned packages, about a gigabyte: two minutes on a good line"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -68,8 +70,7 @@ demo: $(READY) ## train on real recordings, replay, and watch the six events arr
 		$(if $(AGAIN),--again) $(if $(BROKER),--broker $(BROKER)) $(if $(MOSQUITTO),--mosquitto $(MOSQUITTO))
 
 test: ## everything: linters, types, floors, and all tests, in up to four processes (JOBS=0: in one; PYTEST_ARGS=…)
-	@$(MAKE) --no-print-directory --jobs=2 setup system
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint arm64 pythons
+	@$(MAKE) --no-print-directory --jobs=4 setup system pythons arm64 lint
 	$(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-boot: $(READY) system roots ## packages, service, whole machines, amd64 and arm64 (but for what is emulated, part of `make test`)
@@ -87,7 +88,7 @@ arm64: $(READY) ## unpack the arm64 userlands for the tests, in build/arm64 (Deb
 test-pythons: $(READY) pythons ## demo and quick tests on the other Python: Debian 13's 3.13, or 3.11 beside a later .venv (part of `make test`)
 	$(BIN)/python -m pytest -m pythons $(PYTEST_ARGS)
 
-pythons: $(READY) ## unpack the other Python for the tests, with the packages of the lock, in build/pythons
+pythons: $(BIN)/python ## unpack the other Python for the tests, with the packages of the lock, in build/pythons
 	@$(BIN)/python -m tests.pythons.userland build/pythons
 
 lint: $(READY) ## ruff, mypy --strict, import-linter

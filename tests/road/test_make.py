@@ -93,3 +93,5 @@ def test_make_makes_the_environment_anew_only_for_another_python_than_its_own(pl
     assert f"{other} -m venv --clear .venv" in place.make("-n", "setup", f"PYTHON={other}").stdout
     place.script(place.clone / ".venv" / "bin" / "python", "exit 127")  # its Python was removed
     assert "python3.13 -m venv --clear .venv" in place.make("-n", "setup").stdout
+    place.script(place.clone / ".venv" / "bin" / "python", f'exec "{sys.executable}" -I -S "$@"')  # cut off before pip
+    assert "python3.13 -m venv --clear .venv" in place.make("-n", "setup").stdout
