@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,7 +11,6 @@ from typing import Any, NoReturn
 import msgspec
 
 from contracts.errors import PhasewatchError
-from contracts.features.schema import feature_schema
 from contracts.shell.streams import guard
 from contracts.text import printable
 
@@ -48,6 +46,10 @@ class Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
         """Looks them up when they are asked for."""
+        import importlib.metadata
+
+        from contracts.features.schema import feature_schema
+
         version, schema = importlib.metadata.version("phasewatch"), feature_schema().hash
         print(f"{parser.prog} {version}, feature schema {schema}")
         parser.exit()

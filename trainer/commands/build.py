@@ -6,16 +6,19 @@ import argparse
 import shutil
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from contracts.bundle.keys import SigningKey, generate_key, load_signing_key
 from contracts.errors import ConfigError
-from contracts.features.schema import FeatureSchema
 from contracts.files import write_file
 from contracts.shell.cli import print_json
 from contracts.shell.paths import shown, signing_key_path, trust_folder
 from trainer.commands.fit_options import add_fit, fit_plan, require_packages
 from trainer.commands.options import Commands, add_channels, add_engine, placed, schema_of, workers_of
-from trainer.fits.plan import FitPlan, require_fit, require_views
+
+if TYPE_CHECKING:
+    from contracts.bundle.keys import SigningKey
+    from contracts.features.schema import FeatureSchema
+    from trainer.fits.plan import FitPlan
 
 
 def add(commands: Commands) -> None:
@@ -52,6 +55,8 @@ def add(commands: Commands) -> None:
 
 
 def _build(options: argparse.Namespace) -> int:
+    from contracts.bundle.keys import load_signing_key
+
     fit = fit_plan(options, placed(options, options.out))
     schema = _looked_at(options, fit)
     if "gbt" in fit.architectures and shutil.which("cc") is None:
@@ -93,6 +98,7 @@ def _looked_at(options: argparse.Namespace, fit: FitPlan) -> FeatureSchema | Non
     from trainer.dataset.folder import MANIFEST
     from trainer.dataset.npz import is_legacy
     from trainer.dataset.open import open_dataset
+    from trainer.fits.plan import require_fit, require_views
     from trainer.sweep.sweep import require_episodes
 
     if (options.source / MANIFEST).exists() or is_legacy(options.source):
@@ -107,6 +113,8 @@ def _looked_at(options: argparse.Namespace, fit: FitPlan) -> FeatureSchema | Non
 
 def _own_key() -> SigningKey:
     """The key of this user, made at its first use."""
+    from contracts.bundle.keys import generate_key, load_signing_key
+
     if not signing_key_path().exists():
         public = generate_key(signing_key_path())
         trusted = trust_folder() / public.name

@@ -8,7 +8,6 @@ from pathlib import Path
 from contracts.files import locked
 from trainer.commands.fit_options import add_fit, fit_plan, require_packages
 from trainer.commands.options import Commands, add_engine, placed, workers_of
-from trainer.fits.plan import require_fit
 
 
 def add(commands: Commands) -> None:
@@ -31,6 +30,7 @@ def add(commands: Commands) -> None:
 def _fit(options: argparse.Namespace) -> int:
     plan = fit_plan(options, placed(options, options.out))
     from trainer.dataset.open import open_dataset
+    from trainer.fits.plan import require_fit
     from trainer.workers.start import engine
 
     dataset = open_dataset(placed(options, options.dataset))

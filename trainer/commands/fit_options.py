@@ -6,14 +6,16 @@ import argparse
 import importlib.util
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from contracts.errors import ConfigError
 from contracts.shell.cli import Parser
 from contracts.vocabulary import THREAT_MODELS, ThreatModel
 from trainer.architectures.names import NAMES, unknown
 from trainer.commands.options import listed, seed, whole
-from trainer.fits.plan import FitPlan, Search
-from trainer.split import recipe_named
+
+if TYPE_CHECKING:
+    from trainer.fits.plan import FitPlan
 
 ALL = ",".join(NAMES)
 
@@ -70,6 +72,9 @@ def _budget(text: str) -> int:
 
 def fit_plan(options: argparse.Namespace, out: Path) -> FitPlan:
     """Raises `ConfigError` for what is not there."""
+    from trainer.fits.plan import FitPlan, Search
+    from trainer.split import recipe_named
+
     recipes = tuple(recipe_named(name, options.embargo) for name in listed(options.recipe))
     if options.held_out is not None and len(recipes) > 1:
         raise ConfigError(

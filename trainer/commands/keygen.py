@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from contracts.bundle.keys import generate_key
 from trainer.commands.options import Commands
 
 
@@ -22,6 +21,8 @@ def add(commands: Commands) -> None:
 
 
 def _keygen(options: argparse.Namespace) -> int:
+    from contracts.bundle.keys import generate_key
+
     public = generate_key(options.path)
     print(f"private: {options.path}\npublic:  {public}")
     return 0

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from contracts.bundle.archive import Bundle, read_bundle
-from contracts.bundle.keys import TrustedKeys, load_trusted_keys
 from contracts.errors import ConfigError, RevokedKeyError
-from contracts.features.channels import read_channels
-from contracts.features.schema import FeatureSchema, feature_schema
 from contracts.shell.cli import Parser
 from contracts.shell.paths import default_trust, shown, trust_folder
 from trainer.workers.cluster import address
+
+if TYPE_CHECKING:
+    from contracts.bundle.archive import Bundle
+    from contracts.bundle.keys import TrustedKeys
+    from contracts.features.schema import FeatureSchema
 
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -58,12 +59,16 @@ def add_trust(parser: Parser) -> None:
 
 def trust_of(options: argparse.Namespace) -> TrustedKeys | None:
     """Trust that was named must be there; the default folder may be absent."""
+    from contracts.bundle.keys import load_trusted_keys
+
     folder = options.trust or default_trust()
     return None if folder is None else load_trusted_keys(folder)
 
 
 def read_to_show(path: Path, trust: TrustedKeys | None) -> tuple[Bundle, str]:
     """A bundle that may be looked at whoever signed it, and who that is, in words. Raises as `read_bundle` does."""
+    from contracts.bundle.archive import read_bundle
+
     try:
         bundle = read_bundle(path, schema=None, trust=trust, allow_unsigned=True)
     except RevokedKeyError as error:
@@ -73,6 +78,9 @@ def read_to_show(path: Path, trust: TrustedKeys | None) -> tuple[Bundle, str]:
 
 def schema_of(options: argparse.Namespace) -> FeatureSchema:
     """The feature schema over `--channels`, or over the 46."""
+    from contracts.features.channels import read_channels
+    from contracts.features.schema import feature_schema
+
     return feature_schema(read_channels(options.channels) if options.channels else None)
 
 
