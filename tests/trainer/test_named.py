@@ -22,6 +22,13 @@ def test_neither_who_hands_work_out_nor_trees_load_tensorflow() -> None:
     assert done.stdout.splitlines() == ["set()", "['keras', 'tensorflow']"]
 
 
+def test_listing_options_loads_no_library_of_a_verb() -> None:
+    """Else every `--help`, and every refusal, takes half a second."""
+    code = "import sys; from trainer.cli import command_line; command_line().format_help()"
+    code += "; print({'numpy', 'pyarrow', 'cryptography', 'cyclonedx', 'rich'} & sys.modules.keys())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_a_package_that_is_missing_is_named_where_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "keras" else real(name))
