@@ -22,8 +22,22 @@ FORBIDDEN = {"tensorflow", "keras", "xgboost", "pandas", "scikit-learn", "pyarro
 PYTHONS = {version: python for version, python in FOUND.items() if python}
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole project's, as a release has it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("contracts", "edge", "trainer"):
+        shutil.copytree(ROOT / name, folder / "source" / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / "source" / name)
+    make = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(folder)]
+    subprocess.run([*make, str(folder / "source")], check=True)
+    (made,) = folder.glob("phasewatch-*.whl")
+    return made
+
+
 @pytest.mark.parametrize("version", PYTHONS)
-def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, built: Build) -> None:
+def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, wheel: Path, built: Build) -> None:
     """Python 3.11 takes tflite-runtime, later ones LiteRT. The ids name the Pythons that were found; see the header."""
     python = PYTHONS[version]
     venv = tmp_path / "venv"
@@ -32,15 +46,7 @@ def test_edge_alone_installs_light_and_replays(version: str, tmp_path: Path, bui
     install = [*pip, "install", "--quiet"]
     requirements = ROOT / "firmware-config" / "requirements.txt"
     subprocess.run([*install, "--require-hashes", "-r", str(requirements)], check=True)
-    source = tmp_path / "source"
-    for name in ("contracts", "edge", "trainer"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
-    wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
-    subprocess.run([*wheel, str(source)], check=True)
-    (built_wheel,) = tmp_path.glob("phasewatch-*.whl")
-    subprocess.run([*install, "--no-deps", str(built_wheel)], check=True)
+    subprocess.run([*install, "--no-deps", str(wheel)], check=True)
 
     listed = subprocess.run([*pip, "list", "--format", "json"], capture_output=True, check=True)
     names = {entry["name"].lower() for entry in json.loads(listed.stdout)}

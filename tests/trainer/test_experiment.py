@@ -142,12 +142,12 @@ def test_a_missing_or_changed_model_is_refused_by_evaluate(fitted: Path, motion:
     shutil.copytree(fitted, tmp_path / "out")
     fits = json.loads((tmp_path / "out" / "fits.json").read_text())
     (tmp_path / "out" / "fits.json").write_text(json.dumps({**fits, "dataset": str(motion.path)}))
-    weights = tmp_path / "out" / "checkpoints" / "held_out_host" / "mlp-oracle" / "full-0" / "weights.npz"
-    data = weights.read_bytes()
-    weights.write_bytes(data[:-1] + b"x")
-    refused(trainer("evaluate", tmp_path / "out"), "weights.npz: other bytes; expected sha256")
-    weights.unlink()
-    refused(trainer("evaluate", tmp_path / "out"), "weights.npz: no such file")
+    trees = tmp_path / "out" / "checkpoints" / "held_out_host" / "gbt-oracle" / "full-0" / "model.ubj"
+    data = trees.read_bytes()
+    trees.write_bytes(data[:-1] + b"x")
+    refused(trainer("evaluate", tmp_path / "out"), "model.ubj: other bytes; expected sha256")
+    trees.unlink()
+    refused(trainer("evaluate", tmp_path / "out"), "model.ubj: no such file")
 
 
 def test_one_host_cannot_be_fitted(tmp_path: Path) -> None:
