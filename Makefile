@@ -15,6 +15,7 @@ SUITS := import sys, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= 
 WHICH := import sys; print(*sys.version_info[:3], sys.base_prefix)
 NAMED := import sys, importlib.util as u; \
 	print("%s (%d.%d%s)" % (sys.argv[1], *sys.version_info[:2], "" if u.find_spec("ensurepip") else " without venv"))
+# An environment without pip was cut off while it was made.
 MADE_BY := $(shell $(BIN)/python -c 'import pip; $(WHICH)' 2>/dev/null)
 ifeq ($(origin PYTHON),undefined)
 CANDIDATES := python3.13 python3.12 python3.11 python3
